@@ -1,0 +1,1 @@
+"""Stage 1: WHAT may attend to what: the language, masks, frames, notation."""

@@ -1,0 +1,67 @@
+"""Packed documents: no token sees another document of its row (Krell et al. 2021, "Efficient sequence packing")."""
+
+from typing import Any
+
+from attnmask.define.frame import Frame
+from attnmask.define.kind import kind
+from attnmask.define.mask import Mask, b, k, lookup, q, same
+from attnmask.define.tables import Table, positions_of
+from attnmask.errors import MaskError
+
+
+@kind
+def documents(ids: Any = None, *, lengths: Any = None) -> Mask:
+    """A query sees the keys of its own document: ``ids[b, q] == ids[b, k]``.
+
+    >>> import attnmask as am
+    >>> print(am.show(am.documents(lengths=[2, 1]), 3).text())
+    documents(lengths=[2, 1]): 3 queries x 3 keys, 5 of 9 visible (55.6 %)
+        0 1 2
+      0 ■ ■ ·
+      1 ■ ■ ·
+      2 · · ■
+
+    Args:
+        ids: the document of each position, whole numbers (kv_len,) or (batch, kv_len). Equal numbers are one
+            document, wherever they stand.
+        lengths: instead of ids, tokens per document: one list, or one list per row of the batch, all of one sum.
+    """
+    if (ids is None) == (lengths is None):
+        raise MaskError("documents are given by ids or by lengths", "both or neither", "Write documents([0, 0, 1])")
+    table = Table.of(ids) if lengths is None else _ids(lengths)
+    if table.kind != "int" or len(table.shape) not in (1, 2):
+        raise MaskError(
+            "ids are whole numbers (kv_len,) or (batch, kv_len)",
+            f"{table.kind} of shape {table.shape}",
+            "Give the document of each position, for example [0, 0, 0, 1, 1]",
+        )
+    if len(table.shape) == 1:
+        return same(lookup(table, q), lookup(table, k))
+    return same(lookup(table, b, q), lookup(table, b, k))
+
+
+def _ids(lengths: Any) -> Table:
+    nested = Table.of(lengths)
+    if nested.kind != "int" or len(nested.shape) not in (1, 2) or nested.bounds[0] < 0:
+        raise MaskError(
+            "document lengths are whole numbers of at least 0",
+            f"{nested.kind} of shape {nested.shape}, smallest {nested.bounds[0]}",
+            "Write documents(lengths=[5, 3]), or [[5, 3], [2, 6]] for a batch of two rows",
+        )
+    rows = nested.tolist() if len(nested.shape) == 2 else [nested.tolist()]
+    ids = [positions_of(row) for row in rows]
+    if len({len(row) for row in ids}) > 1:
+        raise MaskError(
+            "the document lengths of all rows have one sum",
+            f"sums {[len(row) for row in ids]}",
+            "Add the padding at the end of a row as a document of its own",
+        )
+    return Table.of(ids if len(nested.shape) == 2 else ids[0])
+
+
+EXAMPLES = [
+    (documents([0, 0, 0, 1, 1, 2, 2, 2]), Frame(8)),
+    (documents(lengths=[3, 5]), Frame(2, 8, align="end")),
+    (documents([[0, 0, 1, 1], [0, 1, 1, 0]]), Frame(4)),
+    (documents(lengths=[[3, 3], [1, 5]]), Frame(6)),
+]

@@ -1,0 +1,140 @@
+"""Named tables: frozen arrays of integers or booleans that a mask looks up by position.
+
+A table holds its numbers as bytes, so that ``define`` needs no array library, masks hash and compare by
+content, and the later stages can view the same memory without a copy.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from attnmask.errors import MaskError
+
+Kind = Literal["bool", "int"]
+ITEM_BYTES: dict[Kind, int] = {"bool": 1, "int": 8}  # uint8 and little-endian int64
+
+
+@dataclass(frozen=True)
+class Table:
+    """An immutable array of integers (int64) or booleans, compared by content.
+
+    >>> Table.of([[1, 2, 3], [4, 5, 6]]).shape
+    (2, 3)
+    >>> Table.of([1, 2]) == Table.of((1, 2))
+    True
+    >>> Table.of([0.0, 1.0])
+    Traceback (most recent call last):
+    attnmask.errors.MaskError: a table holds integers or booleans; got float64 values. Write array.astype(bool) for a mask, array.astype(int) for positions, ids or lengths.
+    """
+
+    kind: Kind
+    shape: tuple[int, ...]
+    data: bytes = field(repr=False)
+    # "length" marks a table whose entries may not exceed the frame's kv_len; no part of its identity.
+    role: str = field(default="value", compare=False, repr=False)
+
+    @classmethod
+    def of(cls, value: Any, *, role: str = "value") -> Table:
+        """Freeze nested lists, or any array of NumPy, torch or JAX."""
+        if isinstance(value, Table):
+            return cls(value.kind, value.shape, value.data, role)
+        if hasattr(value, "detach"):  # a torch tensor
+            value = value.detach().cpu().numpy()
+        if hasattr(value, "astype") and hasattr(value, "tobytes"):  # NumPy, and arrays that act like it
+            return cls._from_array(value, role)
+        shape, items = _flatten(value)
+        kinds = {type(item) for item in items}
+        if kinds == {bool}:
+            return cls("bool", shape, bytes(items), role)
+        if kinds <= {int}:
+            return cls("int", shape, array("q", items).tobytes(), role)
+        raise _wrong_items("float64" if float in kinds else " and ".join(sorted(kind.__name__ for kind in kinds)))
+
+    @classmethod
+    def _from_array(cls, value: Any, role: str) -> Table:
+        name = str(value.dtype)
+        shape = tuple(int(size) for size in value.shape)
+        if name == "bool":
+            return cls("bool", shape, value.astype("uint8").tobytes(), role)
+        if name.startswith(("int", "uint")):
+            return cls("int", shape, value.astype("<i8").tobytes(), role)
+        raise _wrong_items(name)
+
+    def __post_init__(self) -> None:
+        assert len(self.data) == self.size * ITEM_BYTES[self.kind]
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return math.prod(self.shape)
+
+    @property
+    def items(self) -> Sequence[int]:
+        """All entries in row-major order, without a copy."""
+        view = memoryview(self.data)
+        return view if self.kind == "bool" else view.cast("q")
+
+    @cached_property
+    def bounds(self) -> tuple[int, int]:
+        """Smallest and largest entry; (0, 0) for a table without entries."""
+        return (min(self.items), max(self.items)) if self.size else (0, 0)
+
+    def tolist(self) -> Any:
+        """Nested lists, booleans as True and False."""
+        convert = bool if self.kind == "bool" else int
+        return _nest([convert(item) for item in self.items], self.shape)
+
+    def __getitem__(self, at: tuple[int, ...]) -> int:
+        """One entry, as an integer."""
+        offset = 0
+        for position, size in zip(at, self.shape, strict=True):
+            offset = offset * size + position
+        return self.items[offset]
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.shape, self.data))  # CPython caches the hash of bytes
+
+
+def positions_of(lengths: Sequence[int]) -> list[int]:
+    """The id of the run that each position falls into: ``[2, 3]`` gives ``[0, 0, 1, 1, 1]``."""
+    return [run for run, length in enumerate(lengths) for _ in range(length)]
+
+
+def _wrong_items(name: str) -> MaskError:
+    return MaskError(
+        "a table holds integers or booleans",
+        f"{name} values",
+        "Write array.astype(bool) for a mask, array.astype(int) for positions, ids or lengths",
+    )
+
+
+def _flatten(value: Any) -> tuple[tuple[int, ...], list[Any]]:
+    """Shape and row-major items of nested sequences; ragged ones are refused."""
+    if not isinstance(value, (list, tuple, range)):
+        if not isinstance(value, (bool, int, float)):
+            raise _wrong_items(type(value).__name__)
+        return (), [value]
+    parts = [_flatten(part) for part in value]
+    shapes = {shape for shape, _ in parts}
+    if len(shapes) > 1:
+        raise MaskError(
+            "all rows of a table have one shape",
+            f"rows of shapes {sorted(shapes)}",
+            "Fill the short rows up, or describe ragged batches by their lengths",
+        )
+    inner = shapes.pop() if shapes else ()
+    return (len(parts), *inner), [item for _, items in parts for item in items]
+
+
+def _nest(items: list[Any], shape: tuple[int, ...]) -> Any:
+    if not shape:
+        return items[0]
+    if len(shape) == 1:
+        return items
+    step = math.prod(shape[1:])
+    return [_nest(items[row * step : (row + 1) * step], shape[1:]) for row in range(shape[0])]

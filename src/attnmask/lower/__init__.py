@@ -1,0 +1,1 @@
+"""Stage 2: a mask and a frame become a concrete form."""

@@ -1,0 +1,126 @@
+"""Evaluate an expression with whatever arrays are given: NumPy, torch or JAX, and values under their compilers.
+
+Operators do nearly all the work. What differs between the libraries is ``where`` and how a table becomes an array;
+the library is found through the arrays themselves, so that none is imported here but NumPy.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnmask.define.language import Algebra, Node, fold
+from attnmask.define.tables import Table
+from attnmask.errors import InputError
+
+
+def numpy_of(table: Table) -> NDArray[Any]:
+    """A read-only NumPy view of a table, without a copy."""
+    dtype = np.bool_ if table.kind == "bool" else np.dtype("<i8")
+    return np.frombuffer(table.data, dtype).reshape(table.shape)
+
+
+def library_of(*arrays: Any) -> str:
+    """``"numpy"``, ``"torch"`` or ``"jax"``: the one library that the arrays belong to; numbers belong to NumPy.
+
+    >>> library_of(np.arange(3), 5)
+    'numpy'
+    """
+    roots = {type(array).__module__.partition(".")[0] for array in arrays}
+    found = {("jax" if root == "jaxlib" else root) for root in roots} - {"builtins"}
+    if found <= {"numpy"}:
+        return "numpy"
+    others = found - {"numpy"}
+    if len(others) == 1 and others <= {"torch", "jax"}:
+        return others.pop()
+    raise InputError(
+        "arrays belong to one library: NumPy, torch or JAX",
+        " and ".join(sorted(found)),
+        "Convert them to one library first",
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _torch_table(table: Table, device: Any) -> Any:
+    return sys.modules["torch"].tensor(numpy_of(table), device=device)
+
+
+def _table_in(library: str, table: Table, at: tuple[Any, ...]) -> Any:
+    if library == "torch":
+        devices = [place.device for place in at if hasattr(place, "device")]
+        return _torch_table(table, devices[0] if devices else "cpu")
+    return sys.modules["jax.numpy"].asarray(numpy_of(table)) if library == "jax" else numpy_of(table)
+
+
+class Evaluation(Algebra[Any]):
+    """The algebra of arrays that broadcast against each other."""
+
+    def __init__(self, indices: Mapping[str, Any]) -> None:
+        self.indices = indices
+        self.library = library_of(*indices.values())
+        module = {"numpy": "numpy", "torch": "torch", "jax": "jax.numpy"}[self.library]
+        self.array_where: Callable[..., Any] = sys.modules[module].where
+
+    def const(self, value: int | bool) -> Any:
+        return value
+
+    def index(self, name: str) -> Any:
+        return self.indices[name]
+
+    def lookup(self, table: Table, at: tuple[Any, ...]) -> Any:
+        if not at:
+            return table[()]
+        return _table_in(self.library, table, at)[at]
+
+    def apply(self, op: str, args: tuple[Any, ...]) -> Any:
+        if op in OPERATORS:
+            return functools.reduce(OPERATORS[op], args)
+        if op == "abs":
+            return abs(args[0])
+        if op == "~":
+            return operator.xor(args[0], True)
+        if op == "where":
+            return self.where(*args)
+        x, y = args
+        return self.where(x < y, *((x, y) if op == "minimum" else (y, x)))
+
+    def where(self, condition: Any, x: Any, y: Any) -> Any:
+        """Choose by position; conditions of pure numbers choose at once."""
+        if isinstance(condition, (bool, np.bool_)):
+            return x if condition else y
+        return self.array_where(condition, x, y)
+
+
+OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "//": operator.floordiv,
+    "%": operator.mod,
+    "==": operator.eq,
+    "<": operator.lt,
+    "<=": operator.le,
+    "&": operator.and_,
+    "|": operator.or_,
+}
+
+
+def evaluate(node: Node, b: Any, h: Any, q: Any, k: Any) -> Any:
+    """The value of an expression at positions: integers, or integer arrays that broadcast.
+
+    The result broadcasts over the positions that occur in the expression, and is a plain bool or int where none is
+    an array.
+
+    >>> import attnmask as am
+    >>> evaluate(am.causal().node, 0, 0, np.arange(3)[:, None], np.arange(3)).astype(int)
+    array([[1, 0, 0],
+           [1, 1, 0],
+           [1, 1, 1]])
+    """
+    return fold(node, Evaluation({"b": b, "h": h, "q": q, "k": k}))
