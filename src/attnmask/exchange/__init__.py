@@ -1,0 +1,1 @@
+"""Stage 3: a form <-> a framework's own mask arguments; recognise; diagnose."""

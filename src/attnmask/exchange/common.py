@@ -1,0 +1,115 @@
+"""What the framework files share: arrays as NumPy, arrays as masks, and the refusals they have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnmask.define.frame import Frame
+from attnmask.define.mask import Mask, b, h, k, lookup, q
+from attnmask.define.masks.causal import causal
+from attnmask.define.masks.padding import padding
+from attnmask.define.masks.table import table
+from attnmask.errors import FrameworkError
+
+# Added to a score, this hides a key in practice; -9984 is what bfloat16 makes of -1e4.
+HIDING_BIAS = -9984.0
+
+
+def is_causal_from_start(mask: Mask, frame: Frame) -> bool:
+    """Whether a mask is what frameworks call causal: exactly ``causal()``, with the first query at position 0."""
+    return mask == causal() and frame.q_start == 0
+
+
+def as_numpy(value: Any) -> NDArray[Any]:
+    """An array of any framework as NumPy; bfloat16 becomes float32."""
+    if hasattr(value, "detach"):  # a torch tensor
+        value = value.detach().cpu()
+        value = value.float() if "bfloat16" in str(value.dtype) else value.numpy()
+    array = np.asarray(value)
+    return array.astype(np.float32) if "bfloat16" in str(array.dtype) else array
+
+
+def checked_keys(value: Mapping[str, Any], masking: tuple[str, ...], other: tuple[str, ...] = ()) -> None:
+    """Refuse keyword arguments that are unknown, so that none that masks is overlooked."""
+    unknown = sorted(set(value) - set(masking) - set(other))
+    if unknown:
+        raise FrameworkError(
+            f"the arguments that mask are {', '.join(masking)}", ", ".join(unknown), "Leave out the other arguments"
+        )
+
+
+def visible_of_bool_or_bias(array: NDArray[Any], where: str) -> NDArray[np.bool_]:
+    """True = visible, from a bias of floating-point numbers that is added to the scores."""
+    if "float" not in str(array.dtype):
+        raise FrameworkError(
+            f"{where} is boolean or floating-point",
+            f"{array.dtype} of shape {array.shape}",
+            "Write array.bool() if 1 means what True means there, after am.diagnose(array)",
+        )
+    visible: NDArray[np.bool_] = array == 0
+    if not np.all(visible | (array <= HIDING_BIAS)):
+        _refuse_bias(array, where)
+    return visible
+
+
+def _refuse_bias(array: NDArray[Any], where: str) -> None:
+    values = np.unique(array)
+    if set(values.tolist()) <= {0.0, 1.0}:
+        raise FrameworkError(
+            f"{where} of floating-point numbers is added to the scores",
+            f"only the numbers 0 and 1, shape {array.shape}: adding 1 hides nothing",
+            "Convert it to booleans, array.bool()",
+        )
+    odd = values[(values != 0) & ~(values <= HIDING_BIAS)]
+    raise FrameworkError(
+        f"{where} of floating-point numbers is a mask if it is 0 (visible) or at most -1e4 (hidden)",
+        f"a bias that is not a mask, with {', '.join(f'{value:g}' for value in odd[:3])}",
+        "Add the bias to the scores yourself, and read the mask alone",
+    )
+
+
+def mask_of_array(visible: NDArray[np.bool_], q_start: int) -> Mask:
+    """The mask of booleans (q_len, kv_len) or (batch, heads, q_len, kv_len) whose row 0 stands at q_start.
+
+    An axis of size 1 stands for all positions, as it does where arrays broadcast.
+    """
+    cells = visible.reshape((1,) * (4 - visible.ndim) + visible.shape)
+    batch, heads, q_len, kv_len = cells.shape
+    if kv_len > 1 and q_len > 1:
+        return table(visible).shift(q=-q_start)
+    if kv_len > 1 and heads == 1:
+        return padding(valid=cells[:, 0, 0] if batch > 1 else cells[0, 0, 0])
+    places = (0 if size == 1 else index for size, index in zip(cells.shape, (b, h, q, k), strict=True))
+    mask: Mask = lookup(cells, *places)
+    return mask.shift(q=-q_start)
+
+
+def causal_from_start(q_start: int) -> Mask:
+    """Causal in a framework's own count: row i sees keys 0 .. i, wherever row 0 stands."""
+    return causal().shift(q=-q_start)
+
+
+def refuse_empty_rows(mask: Mask, frame: Frame, empty_rows: str, effect: str) -> None:
+    """Refuse a mask whose empty rows would not be zero, unless that is accepted."""
+    if empty_rows not in ("refuse", "keep"):
+        raise FrameworkError("empty_rows is 'refuse' or 'keep'", repr(empty_rows), "Write empty_rows='keep'")
+    if empty_rows == "keep":
+        return
+    rows = np.argwhere(mask.empty_rows(frame))
+    if len(rows):
+        named = ", ".join(str(tuple(map(int, row))) for row in rows[:3]) + (", ..." if len(rows) > 3 else "")
+        raise FrameworkError(
+            f"a query that sees nothing gives {effect}",
+            f"{len(rows)} empty rows (batch, head, query row) {named} in {mask}",
+            "Use am.attention, which gives zero there, or accept it with empty_rows='keep'",
+        )
+
+
+def checked_shape(array: NDArray[Any], axes: Mapping[int, str], where: str, fix: str) -> None:
+    """Refuse an array whose number of axes a framework does not read, or reads as something else."""
+    if array.ndim not in axes:
+        raise FrameworkError(f"{where} is {' or '.join(axes.values())}", f"shape {array.shape}", fix)

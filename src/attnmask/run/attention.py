@@ -1,0 +1,92 @@
+"""``attention`` and ``attention_weights``: the two calls that run a mask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attnmask.define.frame import Frame
+from attnmask.define.mask import Mask
+from attnmask.run.choose import choose
+from attnmask.run.contract import checked_frame, checked_library, checked_mask, checked_scale
+
+
+def attention(
+    q: Any,
+    k: Any,
+    v: Any,
+    mask: Mask | None = None,
+    *,
+    frame: Frame | int | None = None,
+    scale: float | None = None,
+    engine: str | None = None,
+) -> Any:
+    """Attention under a mask: ``softmax(scale * q k^T, over the visible keys) v``.
+
+    A hidden key has weight exactly 0. A query that sees no key gives exactly 0, with gradient 0.
+
+    >>> import attnmask as am
+    >>> import numpy as np
+    >>> q, k = np.zeros((1, 1, 2, 4)), np.zeros((1, 1, 3, 4))
+    >>> v = np.array([[[[1.0], [3.0], [8.0]]]])
+    >>> am.attention(q, k, v, am.causal(), frame=am.Frame(2, 3, align="end"))[0, 0]
+    array([[2.],
+           [4.]])
+
+    Under ``torch.compile`` the mask is a constant: another mask compiles again. Where masks change with every batch,
+    pass ``am.export(mask, "torch.sdpa", frame)`` into the compiled function instead.
+
+    Args:
+        q: queries (batch, heads, q_len, dim), of NumPy, torch or JAX.
+        k: keys (batch, kv_heads, kv_len, dim); kv_heads divides heads, and query head i uses key head
+            i // (heads // kv_heads).
+        v: values (batch, kv_heads, kv_len, dim_v).
+        mask: what each query may attend to; None for everything.
+        frame: where the first query stands; only needed when q_len != kv_len and the mask depends on it.
+        scale: the factor on the scores, 1 / sqrt(dim) by default.
+        engine: the name of an engine, to refuse rather than take another one.
+
+    Returns:
+        (batch, heads, q_len, dim_v), an array of the same library.
+
+    Raises:
+        InputError: shapes, libraries, the mask or the engine do not fit.
+        FrameError: the mask cannot be seen in this frame.
+    """
+    library = checked_library(q=q, k=k, v=v)
+    mask = checked_mask(mask)
+    frame = checked_frame(frame, mask, q, k)
+    return choose(engine, library).attention(q, k, v, mask, frame, checked_scale(scale, q.shape[3]))
+
+
+def attention_weights(
+    q: Any, k: Any, mask: Mask | None = None, *, frame: Frame | int | None = None, scale: float | None = None
+) -> Any:
+    """The weight of each key for each query: ``softmax(scale * q k^T, over the visible keys)``.
+
+    Rows sum to 1, or are 0 where the query sees no key.
+
+    >>> import attnmask as am
+    >>> import numpy as np
+    >>> am.attention_weights(np.zeros((1, 1, 3, 4)), np.zeros((1, 1, 3, 4)), am.window(1, 1) & (am.q < 2))[0, 0].round(2)
+    array([[0.5 , 0.5 , 0.  ],
+           [0.33, 0.33, 0.33],
+           [0.  , 0.  , 0.  ]])
+
+    Args:
+        q: queries (batch, heads, q_len, dim).
+        k: keys (batch, kv_heads, kv_len, dim).
+        mask: as in ``attention``.
+        frame: as in ``attention``.
+        scale: as in ``attention``.
+
+    Returns:
+        (batch, heads, q_len, kv_len), an array of the same library.
+
+    Raises:
+        InputError: shapes, libraries or the mask do not fit.
+        FrameError: the mask cannot be seen in this frame.
+    """
+    library = checked_library(q=q, k=k)
+    mask = checked_mask(mask)
+    frame = checked_frame(frame, mask, q, k)
+    return choose(None, library).attention_weights(q, k, mask, frame, checked_scale(scale, q.shape[3]))

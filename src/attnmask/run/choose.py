@@ -1,0 +1,39 @@
+"""Which engine computes a call."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+from attnmask.errors import InputError
+from attnmask.run import engines
+
+
+def engine_names() -> tuple[str, ...]:
+    """The names of all engines: the files of ``engines/``.
+
+    >>> engine_names()
+    ('jax', 'numpy', 'torch')
+    """
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(engines.__path__)))
+
+
+def choose(engine: str | None, library: str) -> ModuleType:
+    """The engine that was asked for, or the one of the arrays' library; never another one instead."""
+    if engine is None:
+        return importlib.import_module(f"{engines.__name__}.{library}")
+    if engine not in engine_names():
+        raise InputError(
+            f"engine is one of {', '.join(engine_names())}",
+            repr(engine),
+            "Leave engine out to take the one of the arrays' library",
+        )
+    module = importlib.import_module(f"{engines.__name__}.{engine}")
+    if library != module.LIBRARY:
+        raise InputError(
+            f"the engine {engine!r} computes with arrays of {module.LIBRARY}",
+            f"arrays of {library}",
+            f"Convert q, k and v to {module.LIBRARY}, or leave engine out",
+        )
+    return module

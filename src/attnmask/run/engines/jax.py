@@ -1,0 +1,55 @@
+"""JAX's own ``dot_product_attention``, kept from averaging where a row sees nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from attnmask.define.frame import Frame
+from attnmask.define.mask import Mask
+from attnmask.define.masks.everything import everything
+from attnmask.exchange.common import is_causal_from_start
+from attnmask.lower.grid import dense_jax
+
+LIBRARY = "jax"
+
+
+def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
+    """XLA's attention; causal and full attention need no mask array."""
+    if is_causal_from_start(mask, frame):
+        return _attend(q, k, v, scale, is_causal=True)
+    if mask == everything():
+        return _attend(q, k, v, scale)
+    visible, empty = _visible(mask, frame)
+    return jnp.where(empty, 0.0, _attend(q, k, v, scale, mask=visible))
+
+
+def attention_weights(q: Any, k: Any, mask: Mask, frame: Frame, scale: float) -> Any:
+    """The softmax alone, with all scores in memory."""
+    visible, empty = _visible(mask, frame)
+    keys = jnp.repeat(k, q.shape[1] // k.shape[1], axis=1)
+    scores = (q * scale) @ keys.swapaxes(2, 3)
+    weights = jax.nn.softmax(jnp.where(visible, scores, -jnp.inf), axis=-1)
+    return jnp.where(empty, 0.0, weights)
+
+
+def _visible(mask: Mask, frame: Frame) -> tuple[Any, Any]:
+    """The mask with empty rows opened, and which rows those are (..., q_len, 1): JAX averages over an empty row."""
+    visible = dense_jax(mask, frame)
+    empty = ~visible.any(-1, keepdims=True)
+    return visible | empty, empty
+
+
+def _attend(q: Any, k: Any, v: Any, scale: float, **mask: Any) -> Any:
+    """JAX wants (batch, length, heads, dim) and one dim for all; added zeros change no score."""
+    dim = max(q.shape[3], v.shape[3])
+    q, k, value = (_widened(array.swapaxes(1, 2), dim) for array in (q, k, v))
+    output = jax.nn.dot_product_attention(q, k, value, scale=scale, **mask)
+    return output.swapaxes(1, 2)[..., : v.shape[3]]
+
+
+def _widened(array: Any, dim: int) -> Any:
+    missing = dim - array.shape[3]
+    return jnp.pad(array, ((0, 0), (0, 0), (0, 0), (0, missing))) if missing else array

@@ -1,0 +1,174 @@
+"""What a check found, as data, text and HTML."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnmask import page
+
+Bools = NDArray[np.bool_]
+
+# What a section can come to, from the best to the worst, and how a verdict says it.
+VERDICTS = {
+    "none": "no leak seen",
+    "rounding": "no leak seen, only rounding",
+    "dead": "no influence seen: the output does not depend on the input",
+    "noise": "not deterministic: nothing can be said",
+    "leak": "leak",
+}
+GOOD = ("none", "rounding")
+SHOWN_LEAKS = 8
+
+
+class Leak(NamedTuple):
+    """An output row that depends on a position it must not depend on.
+
+    ``change``: how far the output moved when the position was replaced; ``slope``: the largest derivative.
+    """
+
+    query: int
+    key: int
+    change: float
+    slope: float
+    sequence: int = 0
+
+    def __str__(self) -> str:
+        return f"query {self.query} depends on key {self.key} (change {self.change:.1e}, gradient {self.slope:.1e})"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One scenario of a check: what was allowed, what was tried, what was seen."""
+
+    name: str
+    allowed: str
+    tests: int
+    outcome: str
+    largest_forbidden: float
+    largest_allowed: float
+    leaks: tuple[Leak, ...]
+    module: str | None
+    observed: str | None
+    allowed_cells: Bools
+    seen_cells: Bools
+    real_rows: Bools
+    notes: tuple[str, ...]
+
+    @property
+    def cells(self) -> list[list[str]]:
+        """Per pair: visible (allowed and used), partial (allowed, no influence), hidden, or leak."""
+        forbidden = ~self.allowed_cells & self.real_rows[:, None]
+        kinds = np.where(self.seen_cells & self.real_rows[:, None], "visible", "partial")
+        kinds = np.where(self.allowed_cells & self.real_rows[:, None], kinds, "hidden")
+        return np.where(forbidden & self.seen_cells, "leak", kinds).tolist()  # type: ignore[no-any-return]
+
+    def lines(self) -> list[str]:
+        """The section as text."""
+        head = f"{self.name}: {VERDICTS[self.outcome]}"
+        facts = [
+            f"  allowed: {self.allowed}",
+            f"  {self.tests} forbidden regions replaced; largest forbidden change {self.largest_forbidden:.1e}, "
+            f"allowed {self.largest_allowed:.1e}",
+        ]
+        if self.observed:
+            facts.append(f"  the whole model lets through: {self.observed}")
+        if self.module:
+            facts.append(f"  first module that leaks: {self.module}")
+        facts += [f"  ! {leak}" for leak in self.leaks[:SHOWN_LEAKS]]
+        if len(self.leaks) > SHOWN_LEAKS:
+            facts.append(f"  ! and {len(self.leaks) - SHOWN_LEAKS} more pairs")
+        return [head, *facts, *(f"  note: {note}" for note in self.notes)]
+
+    def as_json(self) -> dict[str, Any]:
+        """The section as plain data."""
+        return {
+            "name": self.name,
+            "verdict": VERDICTS[self.outcome],
+            "allowed": self.allowed,
+            "tests": self.tests,
+            "largest_forbidden_change": self.largest_forbidden,
+            "largest_allowed_change": self.largest_allowed,
+            "observed": self.observed,
+            "first_leaking_module": self.module,
+            "leaks": [leak._asdict() for leak in self.leaks],
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of ``attnmask.check``."""
+
+    model: str
+    allowed: str
+    vary: str
+    sections: tuple[Section, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no scenario leaked and each could be judged."""
+        return all(section.outcome in GOOD for section in self.sections)
+
+    @property
+    def verdict(self) -> str:
+        """The verdict of the worst scenario."""
+        outcomes = [section.outcome for section in self.sections]
+        return VERDICTS[max(outcomes, key=list(VERDICTS).index)]
+
+    @property
+    def leaks(self) -> list[Leak]:
+        """All leaks, those of the first leaking scenario first; each scenario's by query, then key."""
+        return [leak for section in self.sections for leak in section.leaks]
+
+    @property
+    def module(self) -> str | None:
+        """The first module that leaks, in the first scenario that does."""
+        return next((section.module for section in self.sections if section.module), None)
+
+    def text(self) -> str:
+        """The report for a terminal."""
+        head = f"{self.model}, varying {self.vary}, allowed {self.allowed}: {self.verdict.upper()}"
+        return "\n".join([head, *("  " + line for section in self.sections for line in section.lines())])
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as plain data."""
+        return {
+            "model": self.model,
+            "vary": self.vary,
+            "allowed": self.allowed,
+            "ok": self.ok,
+            "verdict": self.verdict,
+            "first_leaking_module": self.module,
+            "sections": [section.as_json() for section in self.sections],
+        }
+
+    def to_json(self) -> str:
+        """The report as JSON text."""
+        return json.dumps(self.as_json(), indent=2)
+
+    def html(self) -> str:
+        """The report as one self-contained page."""
+        return page.page(f"{self.model}: {self.verdict}", self.body())
+
+    def body(self) -> str:
+        """The report as part of a page."""
+        return "\n".join(_section_html(self, section) for section in self.sections)
+
+
+LEGEND = "filled: allowed and used; half: allowed, no influence; hatched: forbidden, no influence; crossed red: a leak"
+
+
+def _section_html(report: Report, section: Section) -> str:
+    rows, columns = ([str(place) for place in range(size)] for size in section.allowed_cells.shape)
+    picture = page.grid_svg(section.cells, rows, columns, title=f"{section.name}: who depends on whom")
+    facts = "".join(f"<li>{page.escape(line.strip())}</li>" for line in section.lines()[1:])
+    legend = f"<p><small>Rows: output positions. Columns: {page.escape(report.vary)}. {LEGEND}.</small></p>"
+    return page.section(f"{section.name}: {VERDICTS[section.outcome]}", f"<ul>{facts}</ul>\n{picture}\n{legend}")

@@ -1,0 +1,160 @@
+"""The recorder: watches the operations that torch executes and notes every attention call.
+
+A softmax is an attention call when its result, possibly after dropout, casts and reshapes, is the left factor of a
+product: that is how ``weights @ value`` arrives here. Results are followed by their memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn.modules import module as modules
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from attnmask.exchange.diagnose import Finding
+from attnmask.verify.record import Call, Log
+from attnmask.verify.torch import kernels
+
+NATIVE = ("_native_multi_head_attention", "_transformer_encoder_layer_fwd")
+SOFTMAX = ("_softmax", "_safe_softmax")
+PRODUCTS = ("bmm", "mm", "baddbmm")
+# Operations after which softmax weights are still the same weights.
+FOLLOWED = (
+    *("_to_copy", "native_dropout", "mul", "div", "clone", "contiguous", "where", "masked_fill"),
+    *("view", "_unsafe_view", "reshape", "expand", "slice", "squeeze", "unsqueeze", "permute", "transpose"),
+)
+HEADS = ("num_heads", "n_head", "n_heads", "num_attention_heads", "heads")
+
+
+class Weights(NamedTuple):
+    """Softmax weights that may turn out to belong to an attention call."""
+
+    visible: torch.Tensor
+    uniform: bool
+    original: torch.Tensor  # as the softmax gave them; also keeps their memory from being reused
+    dropped: bool
+    held: tuple[torch.Tensor, ...]
+
+
+class Recorder(TorchDispatchMode):
+    """A context manager that gives a ``Log``; see ``attnmask.record``."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        named = model.named_modules() if isinstance(model, torch.nn.Module) else ()
+        self.names = {id(part): name for name, part in named}
+        self.log = Log()
+        self.stack: list[torch.nn.Module] = []
+        self.weights: dict[int, Weights] = {}
+        self.noise: dict[int, torch.Tensor] = {}  # factors of dropout, held so that their memory is not reused
+        self.handles: list[Any] = []
+
+    def __enter__(self) -> Log:  # type: ignore[override]
+        super().__enter__()
+        self.handles = [
+            modules.register_module_forward_pre_hook(lambda part, args: self.stack.append(part)),
+            modules.register_module_forward_hook(self._leave, always_call=True),
+        ]
+        return self.log
+
+    def __exit__(self, *exception: Any) -> None:
+        for handle in self.handles:
+            handle.remove()
+        self.weights.clear()
+        self.noise.clear()
+        super().__exit__(*exception)
+
+    def _leave(self, part: torch.nn.Module, args: Any, output: Any) -> None:
+        if part in self.stack[-1:]:
+            self.stack.pop()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = function(*args, **kwargs)
+        self._watch(function, function._schema.name.rpartition("::")[2], args, kwargs, result)
+        return result
+
+    def _watch(self, function: Any, name: str, args: Any, kwargs: Any, result: Any) -> None:
+        if name.startswith("_scaled_dot_product") and not name.endswith("backward"):
+            arguments = kernels.arguments_of(function, args, kwargs)
+            self._note(kernels.fused(arguments), "torch.sdpa", ())
+        elif name in NATIVE:
+            self._note(kernels.native(kernels.arguments_of(function, args, kwargs)), "torch.mha", ())
+        elif name in SOFTMAX:
+            self._remember(kernels.arguments_of(function, args, kwargs), result)
+        elif name in PRODUCTS:
+            self._product(args[1 if name == "baddbmm" else 0])
+        elif name == "bernoulli_":
+            self.noise[_memory(result)] = result
+        elif name in FOLLOWED:
+            self._follow(args, result[0] if isinstance(result, tuple) else result, name)
+
+    def _remember(self, arguments: dict[str, Any], result: torch.Tensor) -> None:
+        scores = arguments["self"]
+        if arguments["dim"] % scores.dim() != scores.dim() - 1 or scores.dim() < 2:
+            return
+        visible = kernels.visible_in_scores(scores)
+        uniform = bool(kernels.uniform_rows(scores).any())
+        self.weights[_memory(result)] = Weights(visible, uniform, result, False, (result,))
+
+    def _follow(self, args: Any, result: Any, name: str) -> None:
+        for argument in args:
+            known = self.weights.get(_memory(argument)) if isinstance(argument, torch.Tensor) else None
+            if known is not None and isinstance(result, torch.Tensor):
+                dropped = known.dropped or name == "native_dropout" or self._is_noisy(args)
+                self.weights[_memory(result)] = known._replace(dropped=dropped, held=(*known.held, result))
+                return
+
+    def _is_noisy(self, args: Any) -> bool:
+        return any(_memory(argument) in self.noise for argument in args if isinstance(argument, torch.Tensor))
+
+    def _product(self, left: torch.Tensor) -> None:
+        known = self.weights.get(_memory(left))
+        if known is None:
+            return
+        for memory in [memory for memory, other in self.weights.items() if other.original is known.original]:
+            del self.weights[memory]
+        keys = left.shape[-1]
+        visible, original = known.visible[..., :keys], known.original[..., :keys]  # extra columns are sinks
+        noted = [UNIFORM] if known.uniform else []
+        if left.numel() == original.numel() and not known.dropped:
+            erased = (left.reshape(original.shape) == 0) & (original != 0)
+            noted += [AFTER_SOFTMAX] if bool(erased.any()) else []
+            visible = visible & ~erased
+        self._note(visible, "softmax", tuple(noted))
+
+    def _note(self, visible: torch.Tensor, api: str, noted: tuple[Finding, ...]) -> None:
+        inside = [part for part in self.stack if isinstance(part, torch.nn.MultiheadAttention)]
+        cells = kernels.collapsed(kernels.four_axes(visible, self._heads()))
+        self.log.calls.append(Call(self._place(), "torch.mha" if inside else api, cells, noted))
+
+    def _place(self) -> str:
+        known = [self.names[id(part)] for part in self.stack if id(part) in self.names]
+        return known[-1] if known else (type(self.stack[-1]).__name__ if self.stack else "")
+
+    def _heads(self) -> int | None:
+        for part in reversed(self.stack):
+            for name in HEADS:
+                value = getattr(part, name, None) or getattr(getattr(part, "config", None), name, None)
+                if isinstance(value, int):
+                    return value
+        return None
+
+
+def _memory(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr() if not tensor.is_nested else 0
+
+
+UNIFORM = Finding(
+    "uniform-row",
+    "a wholly masked row attends to everything equally, forbidden keys included",
+    "rows whose every score is the fill",
+    "Use am.attention or a boolean mask in scaled_dot_product_attention, which give zero there",
+)
+AFTER_SOFTMAX = Finding(
+    "masked-after-softmax",
+    "weights were set to zero after the softmax: the hidden keys still count in its denominator",
+    "the weights of this call",
+    "Mask the scores before the softmax",
+)
