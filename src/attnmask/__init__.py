@@ -33,3 +33,29 @@ from attnmask.define.trace import trace as trace
 
 # 2 lower: mask + frame -> a concrete form
 from attnmask.lower.lower import lower as lower
+
+# 3 exchange: a form <-> a framework's own mask arguments
+from attnmask.exchange.diagnose import Finding as Finding
+from attnmask.exchange.diagnose import diagnose as diagnose
+from attnmask.exchange.exchange import export as export
+from attnmask.exchange.exchange import frameworks as frameworks
+from attnmask.exchange.exchange import read as read
+from attnmask.exchange.recognize import recognize as recognize
+
+# 4 run: form + q, k, v -> output
+from attnmask.run.attention import attention as attention
+from attnmask.run.attention import attention_weights as attention_weights
+
+# 5 verify: does a model leak?
+from attnmask.verify import testing as testing
+from attnmask.verify.check import check as check
+from attnmask.verify.record import record as record
+from attnmask.verify.report import Report as Report
+
+# 6 explain: show it and say why
+from attnmask.explain.picture import Picture as Picture
+from attnmask.explain.picture import show as show
+from attnmask.explain.why import Why as Why
+from attnmask.explain.why import why as why
+from attnmask.explain.worked import Explanation as Explanation
+from attnmask.explain.worked import explain as explain

@@ -89,9 +89,7 @@ def table_html(headers: Sequence[str], rows: Iterable[Sequence[object]], caption
     top = "".join(f'<th scope="col">{escape(text)}</th>' for text in headers)
     body = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
     said = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return (
-        f'<div class="scroll"><table class="data">{said}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
+    return f'<div class="scroll"><table class="data">{said}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 class Cell(NamedTuple):
@@ -119,7 +117,7 @@ def matrix_html(
     )
     return (
         f'<figure class="role-{role}"><figcaption>{caption}</figcaption><table class="matrix">'
-        f"<thead><tr><td hidden></td><th></th>{top}</tr></thead><tbody>\n{body}\n</tbody></table></figure>"
+        f"<thead><tr><th></th>{top}</tr></thead><tbody>\n{body}\n</tbody></table></figure>"
     )
 
 
@@ -190,7 +188,7 @@ def grid_box(
     rows, columns = len(cells), len(cells[0])
     size = max(2, min(CELL_PIXELS, GRID_PIXELS // max(rows, columns)))
     left = 10 + LETTER_PIXELS * max(map(text_width, row_labels), default=0)
-    turned = max(map(text_width, column_labels), default=0) * LETTER_PIXELS > size
+    turned = max(map(text_width, column_labels), default=0) * LETTER_PIXELS > size - 4
     top = 10 + (LETTER_PIXELS * max(map(text_width, column_labels), default=0) if turned else LABEL_PIXELS)
     drawn = [
         hatch(columns * size, rows * size),
@@ -244,7 +242,7 @@ def _runs(
                 tip = f"{row_labels[row]}: {first if length == 1 else f'{first} to {last}'} {kind}"
                 yield (
                     f'<rect class="am-{kind}" x="{start * size}" y="{row * size}" width="{length * size}" '
-                    f'height="{size}" fill="{COLOURS[kind][0]}"><title>{escape(tip)}</title></rect>'
+                    f'height="{size}" shape-rendering="crispEdges" fill="{COLOURS[kind][0]}"><title>{escape(tip)}</title></rect>'
                 )
             start += length
 
@@ -283,7 +281,11 @@ def _row_labels(labels: Sequence[str], size: int) -> Iterator[str]:
 def _column_labels(labels: Sequence[str], size: int, turned: bool) -> Iterator[str]:
     for column in range(0, len(labels), -(-LABEL_PIXELS // size) if turned else 1):
         x = column * size + size / 2
-        yield svg_text(x + 4, -6, labels[column], turn=-90) if turned else svg_text(x, -6, labels[column], anchor="middle")
+        yield (
+            svg_text(x + 4, -6, labels[column], turn=-90)
+            if turned
+            else svg_text(x, -6, labels[column], anchor="middle")
+        )
 
 
 def svg_text(x: float, y: float, text: str, *, anchor: str = "start", turn: int = 0) -> str:

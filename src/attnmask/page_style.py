@@ -59,7 +59,9 @@ svg { max-width: 100%; height: auto; display: block; }
 .scroll { overflow-x: auto; padding: 0.2rem 0; }
 .row { display: flex; flex-wrap: wrap; align-items: center; gap: 0.5rem 0.9rem; margin: 0.7rem 0; overflow-x: auto; }
 .sign { font-size: 1.4rem; color: var(--soft); }
-figure { margin: 0.6rem 0; }
+figure { margin: 0.6rem 0; display: inline-block; vertical-align: top; max-width: 100%; margin-right: 1.6rem; }
+.row figure { margin-right: 0; width: min-content; }
+.row figcaption { min-width: 12rem; }
 figcaption { font-size: 0.82rem; color: var(--soft); margin-bottom: 0.25rem; }
 figcaption b { color: var(--role, var(--ink)); font-size: 0.95rem; }
 .data { border-collapse: collapse; font-size: 0.86rem; font-variant-numeric: tabular-nums; }

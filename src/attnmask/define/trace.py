@@ -24,7 +24,7 @@ def trace(function: Callable[..., Any]) -> Mask:
     (k <= q) & (q - k < 4)
     >>> am.trace(lambda b, h, q, k: q >= k and q - k < 4)
     Traceback (most recent call last):
-    attnmask.errors.MaskError: a traced function consists of operators, comparisons, & | ~ and look-ups; got one stopped by 'a traced value has no truth value' at `lambda b, h, q, k: q >= k and q - k < 4`. Write & | ~ for and, or, not, and am.where(condition, x, y) or torch.where for if.
+    attnmask.errors.MaskError: a traced function consists of operators, comparisons, & | ~ and look-ups; got one stopped by 'a traced value has no truth value' at `am.trace(lambda b, h, q, k: q >= k and q - k < 4)`. Write & | ~ for and, or, not, and am.where(condition, x, y) or torch.where for if.
 
     Raises:
         MaskError: the function does something that is not in the language; the error names the line.

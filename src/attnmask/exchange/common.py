@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask, b, h, k, lookup, q
 from attnmask.define.masks.causal import causal
+from attnmask.define.masks.everything import everything
 from attnmask.define.masks.padding import padding
 from attnmask.define.masks.table import table
 from attnmask.errors import FrameworkError
@@ -18,10 +19,13 @@ from attnmask.errors import FrameworkError
 # Added to a score, this hides a key in practice; -9984 is what bfloat16 makes of -1e4.
 HIDING_BIAS = -9984.0
 
+CAUSAL = causal()
+EVERYTHING = everything()
+
 
 def is_causal_from_start(mask: Mask, frame: Frame) -> bool:
     """Whether a mask is what frameworks call causal: exactly ``causal()``, with the first query at position 0."""
-    return mask == causal() and frame.q_start == 0
+    return frame.q_start == 0 and mask == CAUSAL
 
 
 def as_numpy(value: Any) -> NDArray[Any]:
@@ -90,7 +94,7 @@ def mask_of_array(visible: NDArray[np.bool_], q_start: int) -> Mask:
 
 def causal_from_start(q_start: int) -> Mask:
     """Causal in a framework's own count: row i sees keys 0 .. i, wherever row 0 stands."""
-    return causal().shift(q=-q_start)
+    return CAUSAL.shift(q=-q_start)
 
 
 def refuse_empty_rows(mask: Mask, frame: Frame, empty_rows: str, effect: str) -> None:

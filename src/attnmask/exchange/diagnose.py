@@ -61,7 +61,9 @@ def diagnose(array: Any, framework: str | None = None) -> list[Finding]:
     """
     values = _as_numpy(array)
     if values.ndim < 2 or values.size == 0:
-        raise InputError("a mask has a query and a key axis", f"shape {values.shape}", "Give (q_len, kv_len) or (..., q_len, kv_len)")
+        raise InputError(
+            "a mask has a query and a key axis", f"shape {values.shape}", "Give (q_len, kv_len) or (..., q_len, kv_len)"
+        )
     reading = _read_values(values, framework in HIDDEN_IS_TRUE, str(getattr(array, "dtype", values.dtype)))
     patterns = [finding for check in _PATTERN_CHECKS for finding in check(reading.visible)]
     return reading.findings + patterns
@@ -85,7 +87,9 @@ def _read_values(values: NDArray[Any], true_hides: bool, dtype: str) -> Reading:
     numbers = values.astype(np.float64)
     nan = np.isnan(numbers)
     if nan.any():
-        finding = Finding("nan", "NaN spreads to every output of its row", _cells(nan), "Find the empty row that made it")
+        finding = Finding(
+            "nan", "NaN spreads to every output of its row", _cells(nan), "Find the empty row that made it"
+        )
         return Reading(numbers > HIDES, [finding])
     if np.isin(numbers, (0, 1)).all():
         return Reading((numbers != 0) != true_hides, [] if true_hides else list(_zero_one(numbers)))
@@ -202,7 +206,7 @@ def _future(visible: Bools) -> Iterator[Finding]:
 
 def _hidden_self(visible: Bools) -> Iterator[Finding]:
     own = np.logical_not(visible[..., _ahead(visible) == 0])
-    used = visible.any(-2)[..., : own.shape[-1]]  # keys that some query sees: padding hides itself rightly
+    used = np.asarray(visible.any(-2))[..., : own.shape[-1]]  # keys that some query sees: padding hides itself rightly
     if visible.shape[-2] == visible.shape[-1] and own.size and (own & used).any() and own.mean() > 0.5:
         yield Finding(
             "hidden-self",
@@ -240,12 +244,15 @@ def _batch_as_query(visible: Bools) -> Iterator[Finding]:
 
 def _hides_everything(visible: Bools) -> Iterator[Finding]:
     if not visible.any():
-        yield Finding("hides-everything", "no query sees any key", "everywhere", "Invert the mask, or check how it was made")
+        yield Finding(
+            "hides-everything", "no query sees any key", "everywhere", "Invert the mask, or check how it was made"
+        )
 
 
 def _ahead(visible: Bools) -> NDArray[np.int64]:
     q_len, kv_len = visible.shape[-2:]
-    return np.arange(kv_len)[None, :] - (np.arange(q_len) + (kv_len - q_len))[:, None]
+    ahead: NDArray[np.int64] = np.arange(kv_len)[None, :] - (np.arange(q_len) + (kv_len - q_len))[:, None]
+    return ahead
 
 
 def _cells(where: NDArray[Any]) -> str:

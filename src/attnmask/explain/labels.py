@@ -49,9 +49,7 @@ def decimals(values: Iterable[float]) -> int:
     (2, 4)
     """
     finite = [value for value in values if abs(value) < float("inf")]
-    exact = (
-        places for places in range(1, MOST_DECIMALS) if all(abs(round(x, places) - x) < 1e-9 for x in finite)
-    )
+    exact = (places for places in range(1, MOST_DECIMALS) if all(abs(round(x, places) - x) < 1e-9 for x in finite))
     return next(exact, MOST_DECIMALS)
 
 

@@ -129,8 +129,7 @@ def _title(mask: Mask, blocks: Blocks) -> str:
     fitted, seen = blocks.fitted, int(blocks.visible.sum())
     pairs = int(np.prod(fitted.shape))
     return (
-        f"{mask}: {fitted.q_len} queries x {fitted.kv_len} keys, "
-        f"{seen} of {pairs} visible ({_percent(seen, pairs)} %)"
+        f"{mask}: {fitted.q_len} queries x {fitted.kv_len} keys, {seen} of {pairs} visible ({_percent(seen, pairs)} %)"
     )
 
 

@@ -44,7 +44,7 @@ def rounded(values: NDArray[np.floating] | float, dtype: str) -> NDArray[np.floa
     """Values as a format stores them: too large ones become infinite.
 
     >>> [float(rounded(-1e9, dtype)) for dtype in ("float32", "float16", "bfloat16")]
-    [-1000000000.0, -inf, -999292928.0]
+    [-1000000000.0, -inf, -998244352.0]
     """
     with np.errstate(over="ignore"):
         stored = np.asarray(values, dtype=format_of(dtype).storage)

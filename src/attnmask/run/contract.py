@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from operator import index
 from typing import Any
 
 from attnmask.define.fit import fit
 from attnmask.define.frame import Frame
 from attnmask.define.language import Algebra, fold
 from attnmask.define.mask import Mask
-from attnmask.define.masks.everything import everything
 from attnmask.define.tables import Table
 from attnmask.errors import FrameError, InputError
+from attnmask.exchange.common import EVERYTHING
 from attnmask.lower.arrays import library_of
+from attnmask.run.compiled import Data, constant_when_compiled, data_of, mask_of, opaque
 
 AXES = {
     "q": "(batch, heads, q_len, dim)",
@@ -68,7 +69,7 @@ def _check_dtypes(arrays: dict[str, Any]) -> None:
 def checked_mask(mask: object) -> Mask:
     """The mask; None shows everything."""
     if mask is None:
-        return everything()
+        return EVERYTHING
     if isinstance(mask, Mask):
         return mask
     shape = getattr(mask, "shape", None)
@@ -81,8 +82,51 @@ def checked_mask(mask: object) -> Mask:
     )
 
 
+def checked_frame(frame: Frame | int | None, mask: Mask, q: Any, k: Any) -> Frame:
+    """The frame of a call: lengths, batch and heads agree with q and k, and the mask can be seen in it."""
+    # index() because torch.compile may hold a length open; a mask is compiled for one
+    batch, heads, q_len, kv_len = (index(size) for size in (*q.shape[:3], k.shape[2]))
+    given = Frame(q_len, kv_len) if frame is None else Frame.of(frame)
+    for name, size in (("q_len", q_len), ("kv_len", kv_len), ("batch", batch), ("heads", heads)):
+        if getattr(given, name) not in (None, size):
+            raise FrameError(
+                f"the frame has the {name} of q and k",
+                f"{given} for q {tuple(q.shape)}, k {tuple(k.shape)}",
+                f"Write Frame({q_len}, {kv_len}, q_start=...)",
+            )
+    if opaque(mask):
+        return _settled_constant(data_of(mask), q_len, kv_len, given.q_start, batch, heads)
+    return _settled(mask, q_len, kv_len, given.q_start, batch, heads)
+
+
+def _settled(mask: Mask, q_len: int, kv_len: int, q_start: int | None, batch: int, heads: int) -> Frame:
+    """The frame with the batch and heads of q, where no table of the mask says its own: 1, or the same."""
+    said = fold(mask.node, _TableAxes())
+    frame = Frame(
+        q_len,
+        kv_len,
+        q_start=q_start,
+        batch=None if "b" in said else batch,
+        heads=None if "h" in said else heads,
+    )
+    fitted = fit(mask, frame)
+    for name, of_mask, of_q in (("batch", fitted.batch, batch), ("heads", fitted.heads, heads)):
+        if of_mask not in (1, of_q):
+            raise FrameError(
+                f"the {name} of the mask is 1 or that of q",
+                f"{name} {of_mask} in {mask}, {of_q} in q",
+                f"Build the mask for {name} {of_q}",
+            )
+    return frame
+
+
+@constant_when_compiled
+def _settled_constant(mask: Data, *sizes: Any) -> Frame:
+    return _settled(mask_of(mask), *sizes)
+
+
 class _TableAxes(Algebra[frozenset[str]]):
-    """The index variables that a table has an axis for, and so a size; capital while it is not yet in a look-up."""
+    """The index variables that a table has an axis for, and so a size; capital while not yet in a look-up."""
 
     def const(self, value: int | bool) -> frozenset[str]:
         return frozenset()
@@ -95,36 +139,6 @@ class _TableAxes(Algebra[frozenset[str]]):
 
     def apply(self, op: str, args: tuple[frozenset[str], ...]) -> frozenset[str]:
         return frozenset(name for part in args for name in part if name.islower())
-
-
-def checked_frame(frame: Frame | int | None, mask: Mask, q: Any, k: Any) -> Frame:
-    """The frame of a call: lengths, batch and heads agree with q and k, and the mask can be seen in it."""
-    batch, heads, q_len, _ = q.shape
-    kv_len = k.shape[2]
-    given = Frame(q_len, kv_len) if frame is None else Frame.of(frame)
-    wanted = {"q_len": q_len, "kv_len": kv_len, "batch": batch, "heads": heads}
-    for name, size in wanted.items():
-        if getattr(given, name) not in (None, size):
-            raise FrameError(
-                f"the frame has the {name} of q and k",
-                f"{given} for q {tuple(q.shape)}, k {tuple(k.shape)}",
-                f"Write Frame({q_len}, {kv_len}, q_start=...)",
-            )
-    said = fold(mask.node, _TableAxes())  # a table may have size 1 where q has more
-    settled = dataclasses.replace(given, batch=None if "b" in said else batch, heads=None if "h" in said else heads)
-    _check_outer(mask, settled, batch, heads)
-    return settled
-
-
-def _check_outer(mask: Mask, frame: Frame, batch: int, heads: int) -> None:
-    fitted = fit(mask, frame)
-    for name, of_mask, of_q in (("batch", fitted.batch, batch), ("heads", fitted.heads, heads)):
-        if of_mask not in (1, of_q):
-            raise FrameError(
-                f"the {name} of the mask is 1 or that of q",
-                f"{name} {of_mask} in {mask}, {of_q} in q",
-                f"Build the mask for a {name} of {of_q}" if name == "batch" else f"Build the mask for {of_q} heads",
-            )
 
 
 def checked_scale(scale: float | None, dim: int) -> float:

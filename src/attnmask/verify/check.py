@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.define.masks.causal import causal
+from attnmask.define.masks.everything import everything
 from attnmask.define.masks.padding import padding
 from attnmask.errors import InputError
 from attnmask.exchange.recognize import recognize
@@ -32,6 +33,7 @@ Bools = NDArray[np.bool_]
 Progress = Callable[[str], None]
 
 ROUNDING = 1e-5  # a change that shrinks to this share of itself in float64 is rounding
+
 
 class Scenario(NamedTuple):
     """One way to run the model: its inputs, what may be seen, and which rows are real."""
@@ -125,11 +127,18 @@ def _padded(subject: Subject, allowed: Mask, name: str, real_is_true: bool, rows
 
 
 def _scenario(name: str, subject: Subject, allowed: Mask, valid: Bools, rows: int, row: int) -> Scenario:
-    mask = allowed if valid.all() else allowed & padding(valid=valid)
+    mask = _with_padding(allowed, valid)
     start = 0 if rows == subject.length else None
     dense = mask.dense(Frame(rows, subject.length, q_start=start))
     real = valid if rows == subject.length else np.ones(rows, bool)
     return Scenario(name, subject, dense[row if dense.shape[0] > 1 else 0, 0], real, mask, row)
+
+
+def _with_padding(allowed: Mask, valid: Bools) -> Mask:
+    if valid.all():
+        return allowed
+    pads = recognize(valid[None], q_start=0) if valid.any() else padding(valid=valid)
+    return pads if allowed == everything() else allowed & pads
 
 
 def _section(scenario: Scenario, seed: int, say: Progress) -> Section:
@@ -166,9 +175,7 @@ def _section(scenario: Scenario, seed: int, say: Progress) -> Section:
     )
 
 
-def _judge(
-    scenario: Scenario, tests: probe.Tests, changes: Any, gradients: Any, seed: int
-) -> tuple[str, list[str]]:
+def _judge(scenario: Scenario, tests: probe.Tests, changes: Any, gradients: Any, seed: int) -> tuple[str, list[str]]:
     """Tell leaks from rounding and from models that are not deterministic."""
     subject, row = scenario.subject, scenario.row
     floor = probe.noise(subject, row, max(1, min(len(tests.replaced), probe.COPIES)))
@@ -187,7 +194,9 @@ def _judge(
     strongest = float(gradients[forbidden].max(initial=0.0)) if gradients is not None else 0.0
     still = float(again_gradient[forbidden].max(initial=0.0)) if again_gradient is not None else 0.0
     if again <= ROUNDING * largest and still <= ROUNDING * strongest:
-        return "rounding", [f"forbidden changes of {largest:.1e} shrink to {again:.1e} in float64: rounding, not a leak"]
+        return "rounding", [
+            f"forbidden changes of {largest:.1e} shrink to {again:.1e} in float64: rounding, not a leak"
+        ]
     return "leak", []
 
 

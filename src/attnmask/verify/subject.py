@@ -112,14 +112,14 @@ class Subject:
             drawn = random.integers(0, self.vocabulary - 1, array.shape)
             return np.where(positions, drawn + (drawn >= array), array).astype(array.dtype)  # never the old id
         scale = max(1.0, float(np.abs(array).max()))
-        drawn = random.normal(0.0, scale, array.shape)
-        return np.where(positions[..., None], drawn, array).astype(array.dtype)
+        noise = random.normal(0.0, scale, array.shape)
+        return np.where(positions[..., None], noise, array).astype(array.dtype)
 
     def run(self, arrays: dict[str, Array]) -> Array:
         """The output as float64 (batch, rows, features)."""
         result = to_numpy(self.output(self.call(self.native(arrays))))
         batch = arrays[self.vary].shape[0]
-        if result.ndim < 2 or result.shape[0] != batch or result.ndim == 2 and not self._rows_ok(result):
+        if result.ndim < 2 or result.shape[0] != batch or (result.ndim == 2 and not self._rows_ok(result)):
             raise InputError(
                 "the output has one row per position: (batch, rows, ...)",
                 f"shape {result.shape} for {batch} sequences of {self.length}",
@@ -132,7 +132,9 @@ class Subject:
 
     def native(self, arrays: dict[str, Array]) -> dict[str, Any]:
         """All inputs in the library they were given in."""
-        return {name: like(arrays[name], value) if name in arrays else value for name, value in self._given(arrays).items()}
+        return {
+            name: like(arrays[name], value) if name in arrays else value for name, value in self._given(arrays).items()
+        }
 
     def _given(self, arrays: dict[str, Array]) -> dict[str, Any]:
         return {**self.inputs, **{name: self.inputs.get(name, self.inputs[self.vary]) for name in arrays}}
@@ -146,7 +148,9 @@ def _varied(inputs: dict[str, Any], vary: str | None) -> str:
     arrays = [name for name, value in inputs.items() if is_array(value)]
     if not arrays or vary not in (None, *arrays):
         raise InputError(
-            "the input to vary is an array among the inputs", f"{vary or 'no array'} among {list(inputs)}", f"Choose one of {arrays}"
+            "the input to vary is an array among the inputs",
+            f"{vary or 'no array'} among {list(inputs)}",
+            f"Choose one of {arrays}",
         )
     return vary or next((name for name in MAIN_INPUTS if name in arrays), arrays[0])
 
@@ -185,7 +189,13 @@ def main_output(result: Any) -> Any:
     for name in ("logits", "last_hidden_state"):
         if is_array(getattr(result, name, None)):
             return getattr(result, name)
-    values = list(result.values()) if isinstance(result, Mapping) else list(result) if isinstance(result, (tuple, list)) else []
+    values = (
+        list(result.values())
+        if isinstance(result, Mapping)
+        else list(result)
+        if isinstance(result, (tuple, list))
+        else []
+    )
     found = next((value for value in values if is_array(value)), None)
     if found is None:
         raise InputError("the model gives an array", type(result).__name__, "Choose it with output=lambda result: ...")

@@ -12,11 +12,11 @@ import numpy as np
 from attnmask.define.frame import Frame
 from attnmask.define.lengths import lengths_term
 from attnmask.define.mask import Mask, q
-from attnmask.define.masks.everything import everything
 from attnmask.define.masks.padding import padding
 from attnmask.define.masks.window import window
 from attnmask.errors import FrameworkError
 from attnmask.exchange.common import (
+    EVERYTHING,
     as_numpy,
     causal_from_start,
     checked_keys,
@@ -41,7 +41,7 @@ def write(mask: Mask, frame: Frame, *, empty_rows: str = "refuse") -> dict[str, 
     if is_causal_from_start(mask, frame):
         return {"is_causal": True}
     refuse_empty_rows(mask, frame, empty_rows, "the mean of all values, hidden ones included, in JAX")
-    if mask == everything():
+    if mask == EVERYTHING:
         return {"mask": None}
     import jax.numpy as jnp
 
@@ -60,7 +60,7 @@ def read(value: Any, *, q_start: int = 0) -> Mask:
     checked_keys(value, MASKING, ("scale", "implementation", "return_residual"))
     given = [name for name in MASKING if value.get(name) is not None and value[name] is not False]
     parts = [READERS[name](value[name], q_start) for name in given]
-    return reduce(and_, parts) if parts else everything()
+    return reduce(and_, parts) if parts else EVERYTHING
 
 
 def _array(value: Any, q_start: int) -> Mask:

@@ -9,9 +9,8 @@ import numpy as np
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
-from attnmask.define.masks.everything import everything
 from attnmask.errors import FrameworkError
-from attnmask.exchange.common import as_numpy, checked_keys, checked_shape, mask_of_array, refuse_empty_rows
+from attnmask.exchange.common import EVERYTHING, as_numpy, checked_keys, checked_shape, mask_of_array, refuse_empty_rows
 from attnmask.lower.fills import format_of
 
 NAME = "tensorflow"
@@ -48,7 +47,7 @@ def read(value: Any, *, q_start: int = 0) -> Mask:
         checked_keys(value, ("mask",))
         value = value.get("mask")
     if value is None:
-        return everything()
+        return EVERYTHING
     array = as_numpy(value)
     fix = "Name all four axes: mask[:, None] if the first axis is the batch, mask[:, None, None, :] for (batch, kv_len)"
     checked_shape(array, {2: "(q_len, kv_len)", 4: "(batch, heads, q_len, kv_len)"}, "the mask", fix)

@@ -13,10 +13,10 @@ from attnmask.define.fit import fit
 from attnmask.define.frame import Frame
 from attnmask.define.language import Apply
 from attnmask.define.mask import Mask
-from attnmask.define.masks.everything import everything
 from attnmask.define.masks.padding import padding
 from attnmask.errors import FrameworkError
 from attnmask.exchange.common import (
+    EVERYTHING,
     as_numpy,
     checked_keys,
     checked_shape,
@@ -62,7 +62,7 @@ def _split(mask: Mask) -> tuple[Mask | None, Mask | None]:
     parts = [Mask(part) for part in node.args] if isinstance(node, Apply) and node.op == "&" else [mask]
     keys = [part for part in parts if part.depends_on <= {"b", "k"}]
     if not any("b" in part.depends_on for part in keys):
-        return None, None if mask == everything() else mask
+        return None, None if mask == EVERYTHING else mask
     rest = [part for part in parts if part not in keys]
     return reduce(and_, keys), reduce(and_, rest) if rest else None
 
@@ -109,7 +109,7 @@ def read(value: Any, *, q_start: int = 0, num_heads: int | None = None, key_padd
     attn_mask, key_padding_mask = value.get("attn_mask"), value.get("key_padding_mask")
     parts = [] if attn_mask is None else [_pairs(as_numpy(attn_mask), q_start, num_heads)]
     parts += [] if key_padding_mask is None else [_keys(as_numpy(key_padding_mask))]
-    return reduce(and_, parts) if parts else everything()
+    return reduce(and_, parts) if parts else EVERYTHING
 
 
 def _visible(array: Any, where: str) -> Any:

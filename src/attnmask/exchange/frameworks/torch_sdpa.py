@@ -8,9 +8,9 @@ from typing import Any
 from attnmask.define.fit import fit
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
-from attnmask.define.masks.everything import everything
 from attnmask.errors import FrameworkError
 from attnmask.exchange.common import (
+    EVERYTHING,
     as_numpy,
     causal_from_start,
     checked_keys,
@@ -50,7 +50,7 @@ def write(
         return {"attn_mask": _bias(mask, frame, device, dtype, fill, empty_rows)}
     if is_causal_from_start(mask, frame):
         return {"is_causal": True}
-    if mask == everything():
+    if mask == EVERYTHING:
         return {"attn_mask": None}
     import torch  # noqa: F401  # dense_torch finds it
 
@@ -86,7 +86,7 @@ def read(value: Any, *, q_start: int = 0, q_len: int | None = None) -> Mask:
             "Read attn_mask alone, and write & am.causal() if both are meant",
         )
     if attn_mask is None:
-        return causal_from_start(q_start) if is_causal else everything()
+        return causal_from_start(q_start) if is_causal else EVERYTHING
     array = as_numpy(attn_mask)
     _check_axes(array, q_len)
     visible = array if array.dtype == bool else visible_of_bool_or_bias(array, "an attn_mask")

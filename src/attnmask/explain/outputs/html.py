@@ -11,41 +11,55 @@ from attnmask.page import Cell, chips_html, escape, grid_svg, matrix_html, page,
 
 SUFFIX = ".html"
 MOST_CHIPS = 6  # sets of more tokens are written as ranges
-LEGEND = {"visible": "filled: visible", "partial": "half filled: some of the block visible", "hidden": "hatched: hidden"}
+LEGEND = {
+    "visible": "filled: visible",
+    "partial": "half filled: some of the block visible",
+    "hidden": "hatched: hidden",
+}
 
 
 def render(title: str, parts: Sequence[Part]) -> str:
     """The document as one page."""
-    return page(title, "\n".join(_parts(parts)))
+    return page(title, "\n".join(_Writer().parts(parts)))
 
 
-def _parts(parts: Sequence[Part], numbers: Iterator[int] | None = None) -> Iterator[str]:
-    count = iter(range(1, len(parts) + 1))
-    for part in parts:
-        if isinstance(part, Section):
-            yield section(f"{next(count)}. {part.heading}", "\n".join(_parts(part.parts)))
-        else:
-            yield _part(part)
+class _Writer:
+    """Writes parts as HTML; a matrix that stood before is drawn again, but not explained again."""
 
+    def __init__(self) -> None:
+        self.sections = 0
+        self.seen: set[str] = set()
 
-def _part(part: Part) -> str:
-    match part:
-        case Words(text):
-            return f"<p>{escape(text)}</p>"
-        case Grid():
-            return _grid(part)
-        case Matrix():
-            return f'<div class="row">{_matrix(part)}</div>'
-        case Equation(operands, signs):
-            drawn = (
-                _matrix(matrix) + (f'<span class="sign">{escape(sign)}</span>' if sign else "")
-                for matrix, sign in zip_longest(operands, signs)
-            )
-            return f'<div class="row">{"".join(drawn)}</div>'
-        case Table(headers, rows):
-            return table_html(headers, rows)
-        case Section():
-            raise TypeError("sections do not nest")
+    def parts(self, parts: Sequence[Part]) -> Iterator[str]:
+        for part in parts:
+            yield self.part(part)
+
+    def part(self, part: Part) -> str:
+        match part:
+            case Words(text):
+                return f"<p>{escape(text)}</p>"
+            case Grid():
+                return _grid(part)
+            case Matrix():
+                return f'<div class="row">{self.matrix(part)}</div>'
+            case Equation(operands, signs):
+                return f'<div class="row">{"".join(self.signed(operands, signs))}</div>'
+            case Table(headers, rows):
+                return table_html(headers, rows)
+            case Section(heading, inside):
+                self.sections += 1
+                return section(f"{self.sections}. {heading}", "\n".join(self.parts(inside)))
+
+    def signed(self, operands: Sequence[Matrix], signs: Sequence[str]) -> Iterator[str]:
+        for matrix, sign in zip_longest(operands, signs):
+            yield self.matrix(matrix)
+            if sign:
+                yield f'<span class="sign">{escape(sign)}</span>'
+
+    def matrix(self, matrix: Matrix) -> str:
+        caption = _caption(matrix, matrix.symbol in self.seen)
+        self.seen.add(matrix.symbol)
+        return matrix_html(_cells(matrix), matrix.row_labels, matrix.column_labels, caption=caption, role=matrix.role)
 
 
 def _grid(grid: Grid) -> str:
@@ -59,15 +73,20 @@ def _grid(grid: Grid) -> str:
     return f'<figure><figcaption>{said}</figcaption><div class="scroll">{svg}</div></figure>'
 
 
-def _matrix(matrix: Matrix) -> str:
-    places = decimals(value for row in matrix.values for value in row)
+def _caption(matrix: Matrix, known: bool) -> str:
+    formula, _, words = matrix.formula.partition(": ")
     shape = f"{len(matrix.values)} × {len(matrix.values[0])}"
-    cells = [
+    if known:
+        return f"<b>{escape(matrix.symbol)}</b> {shape}"
+    return f"<b>{escape(formula)}</b> {shape}<br>{escape(words)}"
+
+
+def _cells(matrix: Matrix) -> list[list[Cell]]:
+    places = decimals(value for row in matrix.values for value in row)
+    return [
         [_cell(matrix, row, column, number_text(value, places)) for column, value in enumerate(values)]
         for row, values in enumerate(matrix.values)
     ]
-    caption = f"<b>{escape(matrix.symbol)}</b> {shape}<br>{escape(matrix.formula)}"
-    return matrix_html(cells, matrix.row_labels, matrix.column_labels, caption=caption, role=matrix.role)
 
 
 def _cell(matrix: Matrix, row: int, column: int, text: str) -> Cell:

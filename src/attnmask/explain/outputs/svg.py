@@ -64,7 +64,9 @@ def _matrix(matrix: Matrix) -> Box:
     width = LETTER_PIXELS * max(column_widths([matrix.column_labels, *texts, *_sets(matrix)])) + 12
     left = LETTER_PIXELS * max(map(text_width, matrix.row_labels)) + 8
     shape = f"({len(texts)} x {len(texts[0])})"
-    drawn = [_cell(matrix, row, column, text, width) for row, line in enumerate(texts) for column, text in enumerate(line)]
+    drawn = [
+        _cell(matrix, row, column, text, width) for row, line in enumerate(texts) for column, text in enumerate(line)
+    ]
     labels = [
         *(svg_text(-6, row * CELL_HEIGHT + 14, text, anchor="end") for row, text in enumerate(matrix.row_labels)),
         *(svg_text((at + 0.5) * width, -5, text, anchor="middle") for at, text in enumerate(matrix.column_labels)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from attnmask.explain.labels import (
     TEXT_COLUMNS,
@@ -24,7 +24,16 @@ LEGEND = "■ all visible   ▨ some visible   · none visible"
 
 def render(title: str, parts: Sequence[Part]) -> str:
     """The document as lines of text, without a line end after the last."""
-    return "\n".join(line.rstrip() for line in (visible(title), *_Writer().lines(parts)))
+    lines = (line.rstrip() for line in (visible(title), *_Writer().lines(parts)))
+    return "\n".join(line for line, before in _pairs(lines) if line or before).rstrip("\n")
+
+
+def _pairs(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Each line with the one before it."""
+    before = ""
+    for line in lines:
+        yield line, before
+        before = line
 
 
 class _Writer:
@@ -49,7 +58,7 @@ class _Writer:
             case Equation(operands, _):
                 yield from self.lines(operands)
             case Table(headers, rows):
-                yield from ["", *table_lines(headers, rows)]
+                yield from ["", *table_lines(headers, rows), ""]
             case Section(heading, inside):
                 self.sections += 1
                 numbered = f"{self.sections}. {heading}"
@@ -58,7 +67,7 @@ class _Writer:
     def matrix(self, matrix: Matrix) -> Iterator[str]:
         if matrix.key not in self.seen:
             self.seen.add(matrix.key)
-            yield from ["", *matrix_lines(matrix)]
+            yield from ["", *matrix_lines(matrix), ""]
 
 
 def grid_lines(grid: Grid) -> list[str]:
@@ -129,7 +138,7 @@ def _set_block(matrix: Matrix) -> list[str]:
     ]
     if all(len(set(row)) == 1 for row in texts):
         return ["holds", *(row[0] for row in texts)]
-    heads = [f"in {label}" for label in matrix.column_labels]
+    heads = [f"{label} holds" for label in matrix.column_labels]
     widths = column_widths([heads, *texts])
     return ["  ".join(map(padded, row, widths)).rstrip() for row in (heads, *texts)]
 

@@ -30,9 +30,8 @@ def lower(
     >>> am.lower(am.causal(), 2, "bias")[0, 0]
     array([[  0., -inf],
            [  0.,   0.]], dtype=float32)
-    >>> am.lower(am.causal(), 2, "bias", dtype="float16", fill="finite")[0, 0]
-    array([[     0., -65504.],
-           [     0.,      0.]], dtype=float16)
+    >>> am.lower(am.causal(), 2, "bias", dtype="float16", fill="finite")[0, 0].tolist()
+    [[0.0, -65504.0], [0.0, 0.0]]
 
     Args:
         mask: the mask.

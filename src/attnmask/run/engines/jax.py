@@ -9,8 +9,7 @@ import jax.numpy as jnp
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
-from attnmask.define.masks.everything import everything
-from attnmask.exchange.common import is_causal_from_start
+from attnmask.exchange.common import EVERYTHING, is_causal_from_start
 from attnmask.lower.grid import dense_jax
 
 LIBRARY = "jax"
@@ -20,7 +19,7 @@ def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) ->
     """XLA's attention; causal and full attention need no mask array."""
     if is_causal_from_start(mask, frame):
         return _attend(q, k, v, scale, is_causal=True)
-    if mask == everything():
+    if mask == EVERYTHING:
         return _attend(q, k, v, scale)
     visible, empty = _visible(mask, frame)
     return jnp.where(empty, 0.0, _attend(q, k, v, scale, mask=visible))

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from attnmask.define.fit import fit
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
-from attnmask.define.masks.everything import everything
-from attnmask.exchange.common import is_causal_from_start
+from attnmask.exchange.common import EVERYTHING, is_causal_from_start
 from attnmask.lower.grid import dense_torch
+from attnmask.run.compiled import Data, data_of, mask_of, opaque
 
 LIBRARY = "torch"
 
@@ -22,7 +23,7 @@ def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) ->
     grouped = q.shape[1] != k.shape[1]
     if is_causal_from_start(mask, frame):
         return scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
-    if mask == everything():
+    if mask == EVERYTHING:
         return scaled_dot_product_attention(q, k, v, scale=scale, enable_gqa=grouped)
     visible, empty = _visible(mask, frame, q)
     output = scaled_dot_product_attention(q, k, v, attn_mask=visible, scale=scale, enable_gqa=grouped)
@@ -43,6 +44,35 @@ def _visible(mask: Mask, frame: Frame, q: Any) -> tuple[Any, Any]:
 
     What an empty row gives differs between the kernels of torch; a row that sees something is safe in all of them.
     """
-    visible = dense_torch(mask, frame, q.device)
+    if opaque(mask):
+        visible = _visible_in_graph(
+            _number(data_of(mask), frame.q_len, frame.kv_len, frame.q_start, frame.batch, frame.heads), q.device
+        )
+    else:
+        visible = dense_torch(mask, frame, q.device)
     empty = ~visible.any(-1, keepdim=True)
     return (visible | empty).expand(-1, -1, frame.q_len, frame.kv_len), empty
+
+
+# Tables cannot be traced: in a compiled graph the mask is a number, and one operation that computes it.
+_COMPILED: list[tuple[Mask, Frame]] = []
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _number(mask: Data, *frame: int | None) -> int:
+    q_len, kv_len, q_start, batch, heads = frame
+    known = (mask_of(mask), Frame(q_len, kv_len, q_start=q_start, batch=batch, heads=heads))  # type: ignore[arg-type]
+    if known not in _COMPILED:
+        _COMPILED.append(known)
+    return _COMPILED.index(known)
+
+
+@torch.library.custom_op("attnmask::visible", mutates_args=())  # type: ignore[untyped-decorator]
+def _visible_in_graph(number: int, device: torch.device) -> torch.Tensor:
+    mask, frame = _COMPILED[number]
+    return dense_torch(mask, frame, device).expand(fit(mask, frame).shape).clone()
+
+
+@_visible_in_graph.register_fake  # type: ignore[untyped-decorator]
+def _shape_of_visible(number: int, device: torch.device) -> torch.Tensor:
+    return torch.empty(fit(*_COMPILED[number]).shape, dtype=torch.bool, device=device)

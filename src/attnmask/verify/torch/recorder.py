@@ -37,7 +37,7 @@ class Weights(NamedTuple):
     held: tuple[torch.Tensor, ...]
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch is not analysed
     """A context manager that gives a ``Log``; see ``attnmask.record``."""
 
     def __init__(self, model: Any) -> None:
@@ -50,7 +50,7 @@ class Recorder(TorchDispatchMode):
         self.noise: dict[int, torch.Tensor] = {}  # factors of dropout, held so that their memory is not reused
         self.handles: list[Any] = []
 
-    def __enter__(self) -> Log:  # type: ignore[override]
+    def __enter__(self) -> Log:
         super().__enter__()
         self.handles = [
             modules.register_module_forward_pre_hook(lambda part, args: self.stack.append(part)),

@@ -62,7 +62,7 @@ class TorchSubject(Subject):
         ids = torch.from_numpy(np.ascontiguousarray(self.arrays[self.vary]))
 
         def note(part: torch.nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            if isinstance(part, torch.nn.Embedding) and _equal(args[0], ids) and part not in found:
+            if _equal(args[0], ids) and output.shape[:-1] == ids.shape and part not in found:
                 found.append(part)
 
         with _hooks(self.model, note):
@@ -94,7 +94,7 @@ class TorchSubject(Subject):
                 if part not in self.embeddings or not _equal(args[0], ids):
                     return None
                 leaves.append(output.detach().requires_grad_())
-                return leaves[-1]
+                return leaves[-1].clone()  # models may scale it in place, which a leaf does not allow
 
             with _hooks(self.model, detach):
                 result = self.output(Subject.call(self, native))
@@ -162,7 +162,8 @@ def _jacobian(result: torch.Tensor, leaves: list[torch.Tensor], seed: int) -> ND
         parts = torch.autograd.grad((output * cotangent).sum(), leaves, retain_graph=True, allow_unused=True)
         sizes = [part[0].abs().flatten(1).amax(1) for part in parts if part is not None]  # (kv_len,)
         rows.append(torch.stack(sizes).amax(0) if sizes else torch.zeros(leaves[0].shape[1]))
-    return torch.stack(rows).double().cpu().numpy()
+    array: NDArray[np.float64] = torch.stack(rows).double().cpu().numpy()
+    return array
 
 
 def _randomise(model: torch.nn.Module, seed: int) -> None:
@@ -197,6 +198,8 @@ def _changed(before: list[torch.Tensor], after: list[torch.Tensor], query: int, 
         axis = next((axis for axis in (1, 0, 2) if one.dim() > axis and one.shape[axis] == length), None)
         if one.shape == other.shape and axis is not None:
             pair = [tensor.select(axis, query) for tensor in (one, other)]
-            if not torch.equal(*(torch.nan_to_num(tensor) if tensor.is_floating_point() else tensor for tensor in pair)):
+            if not torch.equal(
+                *(torch.nan_to_num(tensor) if tensor.is_floating_point() else tensor for tensor in pair)
+            ):
                 return True
     return False

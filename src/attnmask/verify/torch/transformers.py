@@ -15,12 +15,15 @@ from attnmask.errors import TargetError
 
 LENGTH = 16  # positions of the inputs
 SOURCE_LENGTH = 12  # positions of an encoder-decoder's source
+MOST_WEIGHTS = 200_000_000
 FIRST_WORD = 5  # lower ids are special
 
 # Settings by the names that configurations use for them; a configuration gets those that it has.
 SMALL: dict[str, int] = {
     **dict.fromkeys(("vocab_size", "vocab_size_per_layer_input"), 128),
-    **dict.fromkeys(("hidden_size", "n_embd", "d_model", "dim", "emb_dim", "word_embed_proj_dim", "embedding_size"), 32),
+    **dict.fromkeys(
+        ("hidden_size", "n_embd", "d_model", "dim", "emb_dim", "word_embed_proj_dim", "embedding_size"), 32
+    ),
     **dict.fromkeys(("intermediate_size", "ffn_dim", "d_ff", "n_inner", "hidden_dim", "moe_intermediate_size"), 64),
     **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim", "shared_expert_intermediate_size"), 64),
     **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers", "decoder_layers"), 2),
@@ -28,13 +31,29 @@ SMALL: dict[str, int] = {
     **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads"), 4),
     **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4),
     **dict.fromkeys(("num_key_value_heads", "num_kv_heads", "num_experts_per_tok", "moe_k"), 2),
-    **dict.fromkeys(("head_dim", "d_kv", "kv_channels", "rotary_dim", "qk_nope_head_dim", "qk_rope_head_dim"), 8),
-    **dict.fromkeys(("v_head_dim", "swa_head_dim", "global_head_dim", "hidden_size_per_layer_input"), 8),
+    **dict.fromkeys(("hidden_size_per_layer_input", "mamba_n_heads"), 8),
     **dict.fromkeys(("q_lora_rank", "kv_lora_rank"), 16),
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"), 4),
-    **dict.fromkeys(("sliding_window", "attention_window", "window_size", "local_attention", "attention_chunk_size"), 6),
+    **dict.fromkeys(
+        ("sliding_window", "attention_window", "window_size", "local_attention", "attention_chunk_size"), 6
+    ),
 }
-SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1, "forced_eos_token_id": None}
+HEAD_SIZES: dict[str, int] = {
+    **dict.fromkeys(("head_dim", "d_kv", "kv_channels", "rotary_dim", "qk_nope_head_dim", "qk_rope_head_dim"), 8),
+    **dict.fromkeys(("v_head_dim", "swa_head_dim", "global_head_dim"), 8),
+}
+REQUIRED = ("num_experts_per_tok", "n_routed_experts", "moe_intermediate_size")  # also where the default is None
+UNGROUPED = {"num_key_value_heads": 4, "num_kv_heads": 4}
+LAYERS = {name: size for name, size in SMALL.items() if "layer" in name}
+# Which settings fit together differs between architectures: the first that builds and runs is taken.
+ATTEMPTS = (SMALL | HEAD_SIZES, SMALL | HEAD_SIZES | UNGROUPED, SMALL, SMALL | UNGROUPED, LAYERS)
+SPECIAL = {
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 1,
+    "forced_eos_token_id": None,
+}
 
 
 class Built(NamedTuple):
@@ -54,31 +73,49 @@ def build(class_name: str, *, seed: int = 0) -> Built:
             f"transformers:{class_name}",
             f"Write for example transformers:GPT2LMHeadModel{_nearest(class_name)}",
         )
-    config = small_config(model_class.config_class, decoder=_is_decoder(class_name))
+    errors = []
+    for sizes in ATTEMPTS:
+        try:
+            return _attempt(model_class, class_name, sizes, seed)
+        except TargetError:
+            raise
+        except Exception as error:  # anything can go wrong in a constructor that is given unusual sizes
+            errors.append(error)
+    raise TargetError(
+        "the class can be built small from its configuration alone",
+        f"{class_name}: {type(errors[0]).__name__}: {str(errors[0])[:200]}",
+        "Write a factory that builds it, and audit package.module:factory",
+    ) from errors[0]
+
+
+def _attempt(model_class: type[Any], class_name: str, sizes: dict[str, int], seed: int) -> Built:
+    config = small_config(model_class.config_class, sizes, decoder=_is_decoder(class_name))
+    with torch.device("meta"):  # no memory yet
+        size = sum(weight.numel() for weight in model_class(config).parameters())
+    if size > MOST_WEIGHTS:
+        raise ValueError(f"{size} weights are too many for a small model")
     torch.manual_seed(seed)
-    try:
-        model = model_class(config).eval()
-    except Exception as error:
-        raise TargetError(
-            "the class can be built from its configuration alone",
-            f"{class_name}: {type(error).__name__}: {str(error)[:200]}",
-            "Write a factory that builds it, and audit package.module:factory",
-        ) from error
-    return Built(model, *_inputs(model, class_name, config, seed))
+    model = model_class(config).eval()
+    inputs, allowed = _inputs(model, class_name, config, seed)
+    with torch.no_grad():
+        model(**inputs)
+    return Built(model, inputs, allowed)
 
 
-def small_config(config_class: type[Any], *, decoder: bool) -> Any:
+def small_config(config_class: type[Any], sizes: dict[str, int], *, decoder: bool) -> Any:
     """A configuration with small sizes for everything that it has a size for."""
     default = config_class()
-    values = {name: value for name, value in SMALL.items() if isinstance(getattr(default, name, None), int)}
-    values |= {name: value for name, value in SPECIAL.items() if hasattr(default, name)}
+    settable = [name for name in sizes if not isinstance(getattr(config_class, name, None), property)]
+    values: dict[str, Any] = {name: sizes[name] for name in settable if isinstance(getattr(default, name, None), int)}
+    values |= {name: sizes[name] for name in REQUIRED if hasattr(default, name) and name in sizes}
+    special = {name: value for name, value in SPECIAL.items() if hasattr(default, name)}
     if decoder and hasattr(default, "is_decoder") and not default.is_encoder_decoder:
         values["is_decoder"] = True
     for name in getattr(default, "sub_configs", {}):
         part = getattr(default, name, None)
         if part is not None:
-            values[name] = small_config(type(part), decoder=decoder).to_dict()
-    return config_class(**values)
+            values[name] = small_config(type(part), sizes, decoder=decoder).to_dict()
+    return config_class(**values, **special)
 
 
 def _is_decoder(class_name: str) -> bool:

@@ -1,0 +1,86 @@
+"""How calls of attention pass through ``torch.compile``: what depends on the mask alone is a constant to it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from attnmask.define.language import Algebra, Apply, Const, Index, Lookup, Node, fold
+from attnmask.define.mask import Mask
+from attnmask.define.tables import Table
+
+F = TypeVar("F", bound=Callable[..., Any])
+Data = tuple[Any, ...]
+
+
+def constant_when_compiled(function: F) -> F:
+    """Let torch.compile run a function once while it compiles, instead of looking inside.
+
+    Its arguments must be plain values; other values compile again. torch reads this mark; it is what torch's own
+    decorator sets, written here so that torch need not be imported.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+def opaque(mask: Mask) -> bool:
+    """Whether torch.compile is looking, at a mask that it cannot look into: one with tables."""
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.compiler.is_compiling() and fold(mask.node, _HasTables())
+
+
+def data_of(mask: Mask) -> Data:
+    """The mask as nested tuples of plain values, which torch.compile can hand to a constant function."""
+    return fold(mask.node, _ToData())
+
+
+def mask_of(data: Data) -> Mask:
+    """The mask that ``data_of`` wrote, without its names.
+
+    >>> import attnmask as am
+    >>> mask_of(data_of(am.causal() & am.padding([2, 1])))
+    (k <= q) & (k < lookup([2, 1], b))
+    """
+    return Mask(_node(data))
+
+
+class _HasTables(Algebra[bool]):
+    def const(self, value: int | bool) -> bool:
+        return False
+
+    def index(self, name: str) -> bool:
+        return False
+
+    def lookup(self, table: Table, at: tuple[bool, ...]) -> bool:
+        return True
+
+    def apply(self, op: str, args: tuple[bool, ...]) -> bool:
+        return any(args)
+
+
+class _ToData(Algebra[Data]):
+    def const(self, value: int | bool) -> Data:
+        return ("const", value)
+
+    def index(self, name: str) -> Data:
+        return ("index", name)
+
+    def lookup(self, table: Table, at: tuple[Data, ...]) -> Data:
+        return ("lookup", (table.kind, table.shape, table.data, table.role), *at)
+
+    def apply(self, op: str, args: tuple[Data, ...]) -> Data:
+        return (op, *args)
+
+
+def _node(data: Data) -> Node:
+    match data:
+        case ("const", value):
+            return Const(value)
+        case ("index", name):
+            return Index(name)
+        case ("lookup", table, *at):
+            return Lookup(Table(*table), tuple(_node(part) for part in at))
+        case (op, *args):
+            return Apply(op, tuple(_node(part) for part in args))
+    raise AssertionError(data)

@@ -1,0 +1,163 @@
+"""``audit``: the masks that a model really uses, and whether anything leaks; what ``attnmask audit TARGET`` runs."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attnmask import page
+from attnmask.define.mask import Mask
+from attnmask.errors import AttnmaskError, TargetError
+from attnmask.verify.check import Progress, check
+from attnmask.verify.record import Log, record
+from attnmask.verify.report import Report
+from attnmask.verify.target import Target, load
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The calls recorded and the checks made for one target."""
+
+    target: str
+    model: str
+    logs: dict[str, Log]  # by scenario
+    reports: tuple[Report, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check passed."""
+        return all(report.ok for report in self.reports)
+
+    @property
+    def verdict(self) -> str:
+        """The verdict of the first check that failed, or of the first one."""
+        return next((report.verdict for report in self.reports if not report.ok), self.reports[0].verdict)
+
+    def masks(self) -> list[tuple[str, str, str, list[str]]]:
+        """Per scenario and mask: (scenario, mask, API, the modules that used it)."""
+        found: dict[tuple[str, str, str], list[str]] = {}
+        for scenario, log in self.logs.items():
+            for call in log.calls:
+                found.setdefault((scenario, call.name, call.api), []).append(call.module)
+        return [(*key, modules) for key, modules in found.items()]
+
+    def text(self) -> str:
+        """The audit for a terminal."""
+        lines = [f"{self.target} ({self.model}): {self.verdict.upper()}", "masks found:"]
+        lines += [f"  {line}" for line in self._mask_lines()]
+        return "\n".join([*lines, *(report.text() for report in self.reports)])
+
+    def _mask_lines(self) -> Iterator[str]:
+        for scenario, mask, api, modules in self.masks():
+            calls = f"{len(modules)} calls" if len(modules) > 1 else "1 call"
+            yield f"{scenario}: {mask}  [{calls} via {api}: {', '.join(_folded(modules))}]"
+        if not any(log.calls for log in self.logs.values()):
+            yield "none: no attention call that torch executes was seen"
+        for finding in self._findings():
+            yield f"! {finding}"
+
+    def _findings(self) -> list[str]:
+        found = [str(finding) for log in self.logs.values() for call in log.calls for finding in call.findings]
+        return list(dict.fromkeys(found))
+
+    def as_json(self) -> dict[str, Any]:
+        """The audit as plain data."""
+        masks = [
+            {"scenario": scenario, "mask": mask, "api": api, "modules": modules}
+            for scenario, mask, api, modules in self.masks()
+        ]
+        return {
+            "target": self.target,
+            "model": self.model,
+            "ok": self.ok,
+            "verdict": self.verdict,
+            "masks": masks,
+            "findings": self._findings(),
+            "checks": [report.as_json() for report in self.reports],
+        }
+
+    def html(self) -> str:
+        """The audit as one self-contained page."""
+        rows = [(scenario, mask, api, ", ".join(modules)) for scenario, mask, api, modules in self.masks()]
+        table = page.table_html(("inputs", "mask that was used", "through", "modules"), rows)
+        notes = "".join(f"<p>{page.escape(finding)}</p>" for finding in self._findings())
+        checks = "\n".join(
+            f"<h2>{page.escape(report.vary)} may reach: {page.escape(report.allowed)}</h2>\n{report.body()}"
+            for report in self.reports
+        )
+        return page.page(f"{self.target}: {self.verdict}", f"{page.section('Masks found', table + notes)}\n{checks}")
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write ``<target>.html`` and ``<target>.json`` into a folder; both texts are made before either is written."""
+        stem = re.sub(r"[^A-Za-z0-9]+", "-", self.target).strip("-")
+        texts = {f"{stem}.html": self.html(), f"{stem}.json": json.dumps(self.as_json(), indent=2)}
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        return [folder / name for name in texts]
+
+
+def audit(target: str, *, allowed: Mask | None = None, progress: Progress | None = None) -> Audit:
+    """Load a target, record the masks that it uses, and check what reaches what.
+
+    Args:
+        target: ``package.module:factory`` or ``transformers:ClassName``.
+        allowed: what each output row may depend on; by default what the target says (a decoder: ``causal()``).
+        progress: called with a sentence at the start of each step.
+    """
+    say = progress or (lambda sentence: None)
+    say(f"loading {target}")
+    subject = load(target)
+    say("recording its attention calls")
+    try:
+        logs = {name: _recorded(subject.model, inputs) for name, inputs in _scenarios(subject)}
+    except AttnmaskError:
+        raise
+    except Exception as error:  # anything can go wrong in a user's model
+        raise TargetError(
+            "the model runs on its inputs",
+            f"{target!r}: {type(error).__name__}: {str(error)[:300]}",
+            "Return (model, inputs)",
+        ) from error
+    relations = subject.allowed if allowed is None else dict.fromkeys(subject.allowed, allowed)
+    reports = tuple(
+        check(subject.model, subject.inputs, allowed=relation, vary=vary, progress=say)
+        for vary, relation in relations.items()
+    )
+    return Audit(target, type(subject.model).__name__, logs, reports)
+
+
+def _recorded(model: Any, inputs: Any) -> Log:
+    call: Callable[[], Any] = (lambda: model(**inputs)) if isinstance(inputs, Mapping) else (lambda: model(inputs))
+    training = getattr(model, "training", False)
+    if training:
+        model.eval()
+    try:
+        with record(model) as log:
+            call()
+    finally:
+        if training:
+            model.train()
+    return log
+
+
+def _scenarios(subject: Target) -> Iterator[tuple[str, Any]]:
+    """The inputs as given, and with the last third of the main input padded where the model takes a padding mask."""
+    yield "as given", subject.inputs
+    ids = subject.inputs.get("input_ids") if isinstance(subject.inputs, Mapping) else None
+    known = inspect.signature(getattr(subject.model, "forward", subject.model)).parameters
+    if ids is not None and "attention_mask" in known and "attention_mask" not in subject.inputs:
+        valid = ids.new_ones(ids.shape)
+        valid[:, ids.shape[1] - ids.shape[1] // 3 :] = 0
+        yield "right padding", {**subject.inputs, "attention_mask": valid}
+
+
+def _folded(modules: list[str]) -> list[str]:
+    """Module names with layer numbers folded: h.0.attn, h.1.attn -> h.*.attn."""
+    return list(dict.fromkeys(re.sub(r"\.\d+\.", ".*.", name) or "(model)" for name in modules))
