@@ -18,6 +18,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # control, direction, surrogate, private, unassigned, separators
 TOKEN_COLOURS = 6
 
+FONT = 'font-family="ui-monospace, Menlo, Consolas, monospace" font-size="11"'
 GRID_PIXELS = 560
 CELL_PIXELS = 22
 LETTER_PIXELS = 6.7  # one letter of the 11 px labels
@@ -160,7 +161,7 @@ def grid_svg(
 def svg_element(box: Box, title: str, attributes: str = "") -> str:
     """An ``svg`` element around a box."""
     size = f'width="{box.width:g}" height="{box.height:g}" viewBox="0 0 {box.width:g} {box.height:g}"'
-    return f'<svg{attributes} {size} role="img" aria-label="{escape(title)}">{box.markup}</svg>'
+    return f'<svg{attributes} {size} {FONT} role="img" aria-label="{escape(title)}">{box.markup}</svg>'
 
 
 def svg_document(box: Box, title: str) -> str:
@@ -289,9 +290,9 @@ def _column_labels(labels: Sequence[str], size: int, turned: bool) -> Iterator[s
 
 
 def svg_text(x: float, y: float, text: str, *, anchor: str = "start", turn: int = 0) -> str:
-    """A text of an SVG drawing in the fixed-width font."""
+    """A text of an SVG drawing, in the fixed-width font that ``svg_element`` sets."""
     turned = f' transform="rotate({turn} {x:g} {y:g})"' if turn else ""
     return (
-        f'<text class="am-ink" x="{x:g}" y="{y:g}" text-anchor="{anchor}"{turned} font-size="11" '
-        f'font-family="ui-monospace, Menlo, Consolas, monospace" fill="{COLOURS["ink"][0]}">{escape(text)}</text>'
+        f'<text class="am-ink" x="{x:g}" y="{y:g}" text-anchor="{anchor}"{turned} '
+        f'fill="{COLOURS["ink"][0]}">{escape(text)}</text>'
     )

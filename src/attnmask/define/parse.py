@@ -9,6 +9,7 @@ from typing import Any
 
 from attnmask.define import mask as words
 from attnmask.define.kind import kinds
+from attnmask.define.language import Const
 from attnmask.define.mask import LATER, Mask, Term
 from attnmask.define.notation import unpacked
 from attnmask.errors import AttnmaskError, NotationError
@@ -61,7 +62,7 @@ def parse(text: str) -> Mask:
         ) from None
     value = _Reader(text.strip()).read(tree.body)
     if isinstance(value, bool):
-        value = kinds()["everything" if value else "nothing"]()
+        value = Mask(Const(value))
     if not isinstance(value, Mask):
         raise NotationError("the expression is a mask", f"{text!r}, a {_describe(value)}", "Compare it: k <= q")
     return value
@@ -107,7 +108,10 @@ class _Reader:
     def _read_BinOp(self, node: ast.BinOp) -> Any:
         if type(node.op) not in BINARY:
             raise self._error(node, self._known())
-        return self._call(node, BINARY[type(node.op)], self.read(node.left), self.read(node.right))
+        sides = [self.read(side) for side in (node.left, node.right)]
+        if isinstance(node.op, (ast.BitAnd, ast.BitOr)):
+            sides = [words.Mask(Const(side)) if isinstance(side, bool) else side for side in sides]
+        return self._call(node, BINARY[type(node.op)], *sides)
 
     def _read_Compare(self, node: ast.Compare) -> Any:
         if len(node.ops) != 1 or type(node.ops[0]) not in COMPARE:

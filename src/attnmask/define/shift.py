@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from attnmask.define.language import Apply, Const, Index, Lookup, Named, Node, Rebuild, fold, unnamed, variables
 from attnmask.define.tables import Table
 
@@ -25,4 +27,4 @@ class _Shift(Rebuild):
         return Apply("+", (Index(name), Const(step))) if step else Index(name)
 
     def lookup(self, table: Table, at: tuple[Node, ...]) -> Node:
-        return Lookup(Table.of(table), at)  # lengths in other coordinates are no longer bounded by kv_len
+        return Lookup(replace(table, role="value"), at)  # lengths in other coordinates are no longer bounded by kv_len

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -40,13 +40,13 @@ class Table:
 
     @classmethod
     def of(cls, value: Any, *, role: str = "value") -> Table:
-        """Freeze nested lists, or any array of NumPy, torch or JAX."""
+        """Freeze nested lists, or any array of NumPy, torch or JAX; a table stays as it is."""
         if isinstance(value, Table):
-            return cls(value.kind, value.shape, value.data, role)
+            return value if role == "value" else replace(value, role=role)
         if hasattr(value, "detach"):  # a torch tensor
             value = value.detach().cpu().numpy()
-        if hasattr(value, "astype") and hasattr(value, "tobytes"):  # NumPy, and arrays that act like it
-            return cls._from_array(value, role)
+        if hasattr(value, "__array__"):  # NumPy, and what turns into it: JAX would not give 64 bits itself
+            return cls._from_array(value.__array__(), role)
         shape, items = _flatten(value)
         kinds = {type(item) for item in items}
         if kinds == {bool}:
@@ -66,7 +66,12 @@ class Table:
         raise _wrong_items(name)
 
     def __post_init__(self) -> None:
-        assert len(self.data) == self.size * ITEM_BYTES[self.kind]
+        if len(self.data) != self.size * ITEM_BYTES[self.kind]:
+            raise MaskError(
+                f"a table of shape {self.shape} holds {self.size} entries",
+                f"{len(self.data)} bytes for kind {self.kind!r}",
+                "Make it with Table.of(array)",
+            )
 
     @property
     def size(self) -> int:

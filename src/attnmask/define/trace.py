@@ -63,10 +63,10 @@ class Traced:
         return hash(self.node)
 
     def __and__(self, other: object) -> Traced:
-        return Traced(join("&", _bool_node(self), _bool_node(other)))
+        return _joined("&", _bool_node(self), _bool_node(other), neutral=Const(True))
 
     def __or__(self, other: object) -> Traced:
-        return Traced(join("|", _bool_node(self), _bool_node(other)))
+        return _joined("|", _bool_node(self), _bool_node(other), neutral=Const(False))
 
     def __xor__(self, other: object) -> Traced:
         left, right = Mask(_bool_node(self)), Mask(_bool_node(other))
@@ -113,6 +113,14 @@ class Traced:
         """The tensor method."""
         return ~self
 
+    def new_ones(self, shape: tuple[int, ...], **options: Any) -> Traced:
+        """The tensor method, for the single number that torch's ``and_masks`` starts from."""
+        return _single(shape, True)
+
+    def new_zeros(self, shape: tuple[int, ...], **options: Any) -> Traced:
+        """The tensor method, for the single number that torch's ``or_masks`` starts from."""
+        return _single(shape, False)
+
     @classmethod
     def __torch_function__(
         cls, function: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
@@ -138,6 +146,13 @@ for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "floordiv", "mod", "l
     _operator(f"__{_name}__")
 
 
+def _joined(op: str, left: Node, right: Node, neutral: Node) -> Traced:
+    """Combine two masks; the constants that torch's ``and_masks`` and ``or_masks`` start from leave no trace."""
+    if left == neutral:
+        return Traced(right)
+    return Traced(left if right == neutral else join(op, left, right))
+
+
 def _int_node(value: Any) -> Node:
     """The value as an integer expression; a truth value counts as 0 or 1, as in torch."""
     if isinstance(value, Term):
@@ -160,6 +175,12 @@ def _constant(value: Any) -> Node:
     if not isinstance(item, (bool, int)):
         raise TypeError(f"{item!r} of type {type(item).__name__} is no whole number or truth value")
     return Const(item)
+
+
+def _single(shape: tuple[int, ...], value: bool) -> Traced:
+    if tuple(shape) != ():
+        raise TypeError(f"a new array of shape {tuple(shape)} is not in the language")
+    return Traced(Const(value))
 
 
 def _clamp(value: Any, min: Any = None, max: Any = None) -> Traced:

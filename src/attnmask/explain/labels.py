@@ -10,6 +10,7 @@ from attnmask.page import text_width, visible
 
 TOKEN_SIGNS = {" ": "␣", "\n": "↵", "\t": "⇥"}
 LONGEST_TOKEN = 14
+MOST_LABELS = 8
 MOST_DECIMALS = 4
 TEXT_COLUMNS = 100
 
@@ -22,6 +23,16 @@ def token_label(token: str) -> str:
     """
     drawn = visible("".join(TOKEN_SIGNS.get(sign, sign) for sign in token))
     return (drawn if len(drawn) <= LONGEST_TOKEN else drawn[:LONGEST_TOKEN] + "…") or '""'
+
+
+def text_label(tokens: Sequence[str]) -> str:
+    """Tokens in a row, at most eight of them; the end is what matters to the token that follows.
+
+    >>> text_label(["I", "love"]), text_label("abcdefghij")
+    ('I love', '… c d e f g h i j')
+    """
+    cut = ["…"] * (len(tokens) > MOST_LABELS)
+    return " ".join([*cut, *map(token_label, tokens[-MOST_LABELS:])])
 
 
 def set_text(tokens: Iterable[int]) -> str:

@@ -93,7 +93,8 @@ def weight_sources(visible: Booleans) -> Booleans:
 def output_sources(visible: Booleans) -> Booleans:
     """Row t holds what its weights hold and the visible values: (tokens, 1, tokens)."""
     used: Booleans = (weight_sources(visible) | own_sources(len(visible)).transpose(1, 0, 2)) & visible[:, :, None]
-    return used.any(axis=1, keepdims=True)
+    row: Booleans = np.logical_or.reduce(used, axis=1, keepdims=True)
+    return row
 
 
 def hidden_from(visible: Booleans) -> Booleans:

@@ -9,31 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from attnmask.conventions import EMPTY_ROWS, REPLACE
+from attnmask.explain.drawing import Drawing, transposed
 from attnmask.explain.fills import FillRow
-from attnmask.explain.labels import decimals, number_text, set_text, token_label
-from attnmask.explain.parts import Equation, Grid, Matrix, Part, Section, Table, TokenSets, Words
+from attnmask.explain.labels import set_text, text_label, token_label
+from attnmask.explain.parts import Equation, Grid, Part, Section, Table, Words
 from attnmask.explain.proof import DRAWS, Claim
-from attnmask.explain.steps import OPEN, Booleans, Step
+from attnmask.explain.steps import OPEN
 
 if TYPE_CHECKING:
     from attnmask.explain.worked import Explanation
-
-# symbol -> (colour, letter of the rows, letter of the columns); "" counts them
-LOOKS = {
-    "X": ("x", "x", ""),
-    "Wq": ("q", "", ""),
-    "Wk": ("k", "", ""),
-    "Wv": ("v", "", ""),
-    "Q": ("q", "q", ""),
-    "K": ("k", "k", ""),
-    "V": ("v", "v", ""),
-    "I": ("score", "q", "k"),
-    "S": ("score", "q", "k"),
-    "M": ("mask", "q", "k"),
-    "S + M": ("score", "q", "k"),
-    "A": ("score", "q", "k"),
-    "F": ("output", "f", ""),
-}
 
 
 def tell(example: Explanation, *, numbers: bool) -> Iterator[Part]:
@@ -45,7 +29,7 @@ def tell(example: Explanation, *, numbers: bool) -> Iterator[Part]:
     )
     yield Section("The mask", (counted, _mask_grid(example)))
     if numbers:
-        yield from _computation(example, _Drawing(example))
+        yield from _computation(Drawing(example))
     yield Section("Whose information is in each output row", tuple(_holders(example)))
     yield Section("The proof", tuple(_proof(example)))
     yield Section("What each position is trained to predict", tuple(_targets(example)))
@@ -73,134 +57,38 @@ def _mask_grid(example: Explanation) -> Grid:
     return Grid(tuple(map(tuple, kinds.tolist())), labels, labels, outlined=diagonal)
 
 
-def _computation(example: Explanation, draw: _Drawing) -> Iterator[Section]:
-    x, q, k, v = (draw.matrix(symbol) for symbol in ("X", "Q", "K", "V"))
-    yield Section("Each token is a vector", (x,))
-    yield Section(
-        "Each vector makes a query, a key and a value",
-        (
-            Words("A query asks, a key answers, a value is what is handed over. Row t is made of token t alone."),
-            *(
-                Equation((x, draw.matrix(weight), made), ("×", "="))
-                for weight, made in (("Wq", q), ("Wk", k), ("Wv", v))
-            ),
-        ),
-    )
-    yield Section(
-        "Every query meets every key: the scores",
-        (
-            Words("The cell of query t and key s holds both tokens, later ones as well: this is where a model peeks."),
-            Equation((q, _transposed(k), draw.matrix("I")), ("×", "=")),
-            Words(f"By hand: {draw.products('I', 0, len(example.tokens) - 1)}."),
-        ),
-    )
-    yield Section(
-        "Scale, then mask",
-        (
-            Words(
-                "Adding -inf is the same as replacing: nothing is left of the score, so a closed cell holds no token."
-            ),
-            Equation((draw.matrix("S"), draw.matrix("M"), draw.matrix("S + M")), ("+", "=")),
-        ),
-    )
-    yield Section(
-        "Softmax: scores become weights",
-        (
-            Words(
-                "The open cells of a row are positive and sum to 1; each holds what all open scores of the row hold."
-            ),
-            Equation((draw.matrix("A" + OPEN), draw.matrix("A")), ("",)),
-        ),
-    )
-    yield Section(
-        "The output: weights times values",
-        (
-            Equation((draw.matrix("A" + OPEN), v, draw.matrix("F" + OPEN)), ("×", "=")),
-            Equation((draw.matrix("A"), v, draw.matrix("F")), ("×", "=")),
-            Words(f"By hand: {draw.products('F', len(example.tokens) - 1, 0)}."),
-        ),
-    )
+def _computation(draw: Drawing) -> Iterator[Section]:
+    """From vectors to outputs; each section draws the matrices that it makes out of earlier ones."""
+    last = len(draw.labels) - 1
+    yield Section("Each token is a vector", (draw.matrix("X"),))
+    yield Section("Each vector makes a query, a key and a value", (Words(PROJECTIONS), *_projections(draw)))
+    scores = Equation((draw.matrix("Q"), transposed(draw.matrix("K")), draw.matrix("I")), ("×", "="))
+    yield Section("Every query meets every key: the scores", (Words(SCORES), scores, _by_hand(draw, "I", 0, last)))
+    masked = Equation((draw.matrix("S"), draw.matrix("M"), draw.matrix("S + M")), ("+", "="))
+    yield Section("Scale, then mask", (Words(MASKED), masked))
+    weights = Equation((draw.matrix("A" + OPEN), draw.matrix("A")), ("",))
+    yield Section("Softmax: scores become weights", (Words(WEIGHTS), weights))
+    yield Section("The output: weights times values", (*_outputs(draw), _by_hand(draw, "F", last, 0)))
 
 
-class _Drawing:
-    """Steps of an example as matrices with labels, sets and hints."""
-
-    def __init__(self, example: Explanation) -> None:
-        self.example = example
-        self.labels = [token_label(token) for token in example.tokens]
-
-    def matrix(self, symbol: str) -> Matrix:
-        step = self.example.step(symbol)
-        role, rows, columns = LOOKS[symbol.removesuffix(OPEN)]
-        token_free = not step.sources.any() and symbol not in ("S + M", "A", "F")
-        return Matrix(
-            symbol,
-            step.formula,
-            role,
-            tuple(map(tuple, step.values.tolist())),
-            tuple(self.row_label(rows, at) for at in range(step.values.shape[0])),
-            tuple(f"{columns}{at + 1}" for at in range(step.values.shape[1])),
-            () if token_free else _sets(step.sources),
-            () if token_free else _sets(step.forbidden),
-            tuple(map(tuple, (~self.example.visible).tolist())) if symbol in ("M", "S + M", "A") else (),
-            self.tips(step),
-        )
-
-    def row_label(self, letter: str, at: int) -> str:
-        return f"{letter}{at + 1} {self.labels[at]}" if letter else str(at + 1)
-
-    def tips(self, step: Step) -> tuple[tuple[str, ...], ...]:
-        """How each number was made, and whose information is in it."""
-        rows, columns = step.values.shape
-        return tuple(tuple(self.tip(step, row, column) for column in range(columns)) for row in range(rows))
-
-    def tip(self, step: Step, row: int, column: int) -> str:
-        held = [self.labels[token] for token in np.flatnonzero(step.sources[row, column])]
-        bad = [self.labels[token] for token in np.flatnonzero(step.forbidden[row, column])]
-        texts = [
-            self.products(step.symbol, row, column),
-            f"holds {', '.join(held)}" if held else "",
-            f"the mask hides {', '.join(bad)} from {self.labels[row]}" if bad else "",
-        ]
-        return "; ".join(text for text in texts if text)
-
-    def products(self, symbol: str, row: int, column: int) -> str:
-        """The sum of products that makes a cell of a matrix product."""
-        makers = {"Q": ("X", "Wq"), "K": ("X", "Wk"), "V": ("X", "Wv"), "I": ("Q", "K"), "F": ("A", "V")}
-        if symbol.removesuffix(OPEN) not in makers:
-            return ""
-        left, right = makers[symbol.removesuffix(OPEN)]
-        factors = self.example.step(left + OPEN * symbol.endswith(OPEN)).values[row]
-        others = self.example.step(right).values
-        others = others[column] if symbol == "I" else others[:, column]
-        used = self.example.visible[row] if symbol == "F" else np.ones(len(factors), dtype=bool)
-        terms = [f"{_factor(x)}×{_factor(y)}" for x, y in zip(factors[used], others[used], strict=True)]
-        total = _number(self.example.step(symbol).values[row, column])
-        return f"{_cell_name(symbol, row, column)} = {' + '.join(terms) or 'nothing visible'} = {total}"
+def _projections(draw: Drawing) -> Iterator[Equation]:
+    for made in "QKV":
+        yield Equation((draw.matrix("X"), draw.matrix("W" + made.lower()), draw.matrix(made)), ("×", "="))
 
 
-def _cell_name(symbol: str, row: int, column: int) -> str:
-    return f"q{row + 1}·k{column + 1}" if symbol == "I" else f"{symbol}[{row + 1},{column + 1}]"
+def _outputs(draw: Drawing) -> Iterator[Equation]:
+    for ending in (OPEN, ""):
+        yield Equation((draw.matrix("A" + ending), draw.matrix("V"), draw.matrix("F" + ending)), ("×", "="))
 
 
-def _number(value: float) -> str:
-    return number_text(value, decimals([value]))
+def _by_hand(draw: Drawing, symbol: str, row: int, column: int) -> Words:
+    return Words(f"By hand: {draw.products(symbol, row, column)}.")
 
 
-def _factor(value: float) -> str:
-    return f"({_number(value)})" if value < 0 else _number(value)
-
-
-def _sets(held: Booleans) -> TokenSets:
-    return tuple(tuple(frozenset(np.flatnonzero(cell).tolist()) for cell in row) for row in held)
-
-
-def _transposed(keys: Matrix) -> Matrix:
-    values, sets, bad = (tuple(zip(*part, strict=True)) for part in (keys.values, keys.sets, keys.forbidden))
-    columns = tuple(label.split(" ")[0] for label in keys.row_labels)
-    return Matrix(
-        "K^T", "K^T: the keys as columns", keys.role, values, keys.column_labels, columns, sets, bad, drawn_as="K"
-    )
+PROJECTIONS = "A query asks, a key answers, a value is what is handed over. Row t is made of token t alone."
+SCORES = "The cell of query t and key s holds both tokens, later ones as well: this is where a model peeks."
+MASKED = "Adding -inf is the same as replacing: nothing is left of the score, so a closed cell holds no token."
+WEIGHTS = "The open cells of a row are positive and sum to 1; each holds what all open scores of the row hold."
 
 
 def _holders(example: Explanation) -> Iterator[Part]:
@@ -271,7 +159,7 @@ def _targets(example: Explanation) -> Iterator[Part]:
     yield Words("In training all positions are computed at once, and the target of each is the token after it.")
     rows = tuple(
         (
-            " ".join(map(token_label, target.context)),
+            text_label(target.context),
             "nothing follows" if target.token is None else token_label(target.token),
             "" if target.token is None else "yes: it can copy the answer" if target.visible else "no: it must predict",
         )

@@ -19,7 +19,7 @@ from attnmask.define.parse import parse
 from attnmask.errors import InputError
 from attnmask.explain.document import Document
 from attnmask.explain.fills import FillRow, study
-from attnmask.explain.labels import token_label
+from attnmask.explain.labels import text_label
 from attnmask.explain.parts import Part
 from attnmask.explain.proof import Claim, prove
 from attnmask.explain.steps import Array, Booleans, Step, make_inputs, make_weights, work
@@ -67,7 +67,7 @@ class Explanation(Document):
     @property
     def title(self) -> str:
         """The text and the mask."""
-        return f"Attention on “{' '.join(map(token_label, self.tokens))}” with {self.mask}, step by step"
+        return f"Attention on “{text_label(self.tokens)}” with {self.mask}, step by step"
 
     def describe(self, output: str) -> Sequence[Part]:
         """All parts; text of more than 12 tokens leaves the matrices out."""

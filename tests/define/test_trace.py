@@ -1,0 +1,97 @@
+"""Tracing users' FlexAttention mask_mods, checked against torch's own evaluation of the same function."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.attention.flex_attention import and_masks, create_mask, or_masks
+
+import attnmask as am
+from attnmask.errors import MaskError
+
+DOCUMENTS = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2])
+BATCHED = torch.tensor([[0, 0, 1, 1, 1, 2, 2, 2], [0, 1, 1, 1, 1, 1, 2, 2]])
+LENGTHS = torch.tensor([5, 8])
+FLAGS = torch.tensor([True, False, True, True, False, False, True, True])
+
+
+def causal(b, h, q, k):
+    return q >= k
+
+
+def window(b, h, q, k):
+    return (q - k).abs() <= 2
+
+
+FUNCTIONS = {
+    "causal": causal,
+    "and_masks": and_masks(causal, window),
+    "or_masks": or_masks(lambda b, h, q, k: k < 2, and_masks(causal, window)),
+    "documents": lambda b, h, q, k: DOCUMENTS[q] == DOCUMENTS[k],
+    "other documents": lambda b, h, q, k: DOCUMENTS[q] != DOCUMENTS[k],
+    "batched": lambda b, h, q, k: (BATCHED[b, q] == BATCHED[b, k]) & (q >= k),
+    "rows first": lambda b, h, q, k: BATCHED[b][q] == BATCHED[b][k],
+    "lengths": lambda b, h, q, k: k < LENGTHS[b],
+    "flags": lambda b, h, q, k: FLAGS[q] | FLAGS[k],
+    "flag equality": lambda b, h, q, k: FLAGS[q] == FLAGS[k],
+    "where": lambda b, h, q, k: torch.where(q < 4, k < 4, k >= 4),
+    "where of numbers": lambda b, h, q, k: torch.where(q < 4, q, 4) >= k,
+    "clamp": lambda b, h, q, k: (q - k).clamp(0, 3) == 1,
+    "torch.clamp": lambda b, h, q, k: torch.clamp(q - k, min=0) < 2,
+    "torch.abs": lambda b, h, q, k: torch.abs(q - k) < 2,
+    "torch.minimum": lambda b, h, q, k: torch.minimum(q, k) < 2,
+    "torch.maximum": lambda b, h, q, k: torch.maximum(q, k) < 5,
+    "logical": lambda b, h, q, k: torch.logical_or(torch.logical_not(q < 3), torch.logical_and(k < 3, q >= k)),
+    "xor": lambda b, h, q, k: (q < 4) ^ (k < 4),
+    "arithmetic": lambda b, h, q, k: (q * 2 + 1) // 3 - k % 3 >= -(-k),
+    "dilated": lambda b, h, q, k: ((q - k) % 2 == 0) & (q >= k),
+    "chunks": lambda b, h, q, k: q // 3 == k // 3,
+    "constant tensor left": lambda b, h, q, k: torch.tensor(3) <= k,
+    "closure number": (lambda size: lambda b, h, q, k: q - k < size)(3),
+    "inverted": lambda b, h, q, k: ~(q >= k),
+    "not equal": lambda b, h, q, k: q != k,
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_trace_equals_torchs_own_evaluation(name):
+    function = FUNCTIONS[name]
+    expected = create_mask(function, 2, 1, 8, 8, device="cpu").numpy()
+    traced = am.trace(function)
+    assert np.array_equal(np.broadcast_to(traced.dense(8), expected.shape), expected)
+    assert am.parse(repr(traced)) == traced
+
+
+def test_a_traced_mask_is_the_mask():
+    assert am.trace(causal) == am.causal()
+    assert am.trace(lambda b, h, q, k: True) == am.everything()
+
+
+def looks_at_the_value(b, h, q, k):
+    near = q - k < 4
+    return q >= k if near else k < 0  # this line
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (looks_at_the_value, "return q >= k if near else k < 0"),
+        (lambda b, h, q, k: torch.sin(q) > 0, "torch function 'sin'"),
+        (lambda b, h, q, k: q - k, "a mask is a truth value"),
+        (lambda b, h, q, k: q / 2 < k, "unsupported operand"),
+        (lambda b, h, q, k: q % k == 0, "a divisor is a positive number"),
+        (lambda b, h, q, k: np.arange(8)[q] < k, "look tables up as tensor[q]"),
+        (lambda b, h, q, k: DOCUMENTS == q, "is used as a whole"),
+        (lambda b, h, q, k: torch.tensor([0.5, 1.5])[q] < k, "a table holds integers or booleans"),
+        (lambda q, k: q >= k, "positional arguments"),
+        (lambda b, h, q, k: None, "no whole number or truth value"),
+    ],
+)
+def test_refusals_say_what_stopped_the_trace(function, reason):
+    with pytest.raises(MaskError) as caught:
+        am.trace(function)
+    assert reason in caught.value.got
+
+
+def test_only_functions_are_traced():
+    with pytest.raises(MaskError, match="trace takes a function"):
+        am.trace(np.ones((2, 2)))
