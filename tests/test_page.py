@@ -11,6 +11,7 @@ def test_everything_is_escaped():
     bad = '<b a="1">'
     good = escape(bad)
     assert good == "&lt;b a=&quot;1&quot;&gt;"
+    assert escape("a\u202e") == "a[U+202E]"
     for made in (
         page(bad, ""),
         section(bad, ""),

@@ -17,7 +17,9 @@ def test_alignment_is_said_once():
     assert am.Frame.of(3) == am.Frame(3, 3)
 
 
-@pytest.mark.parametrize("frame", [am.Frame(2, 5, align="end"), am.Frame(4), am.Frame(4, 6), am.Frame(4, 4, q_start=1, batch=2)])
+@pytest.mark.parametrize(
+    "frame", [am.Frame(2, 5, align="end"), am.Frame(4), am.Frame(4, 6), am.Frame(4, 4, q_start=1, batch=2)]
+)
 def test_repr_reads_back(frame):
     assert eval(repr(frame), {"Frame": am.Frame}) == frame
 

@@ -85,7 +85,8 @@ def test_what_is_no_mask_is_refused(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[]", json.dumps({"format": "attnmask/2", "mask": "causal()"}), json.dumps({"format": "attnmask/1"})]
+    "text",
+    ["", "{}", "[]", json.dumps({"format": "attnmask/2", "mask": "causal()"}), json.dumps({"format": "attnmask/1"})],
 )
 def test_broken_json_is_refused(text):
     with pytest.raises(NotationError):

@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 
@@ -97,7 +99,14 @@ def test_one_position_among_many_is_never_lost(fill, sign, cell):
     picture = show(am.table(array), 100)
     assert "▨" in picture.text()
     assert "each cell stands for 3 queries x 3 keys" in picture.text()
-    assert "(> 99.9 %)" in picture.text() or "(< 0.1 %)" in picture.text() or fill or "(0.0 %)" not in picture.text()
+
+
+def test_shares_are_0_and_100_only_where_they_are_exact():
+    array = np.zeros((100, 100), dtype=bool)
+    array[0, 0] = True
+    assert show(am.table(array), 100).title.endswith("1 of 10000 visible (< 0.1 %)")
+    assert show(am.table(~array), 100).title.endswith("9999 of 10000 visible (> 99.9 %)")
+    assert show(am.nothing(), 100).title.endswith("(0.0 %)")
 
 
 def test_a_picture_in_blocks_agrees_with_the_dense_mask():
@@ -110,9 +119,15 @@ def test_a_picture_in_blocks_agrees_with_the_dense_mask():
                 assert kind == ("visible" if block.all() else "partial" if block.any() else "hidden")
 
 
+def test_cells_where_a_query_meets_its_own_position_are_outlined():
+    grid = show(am.causal(), am.Frame(4, 6, q_start=3)).describe("svg")[-1]
+    assert grid.outlined == ((0, 3), (1, 4), (2, 5))
+    assert show(am.causal(), 300).describe("svg")[-1].outlined == ()
+
+
 def test_strips_do_not_change_the_counts(monkeypatch):
     whole = show(am.causal(), 60).text()
-    monkeypatch.setattr("attnmask.explain.picture.STRIP_PAIRS", 60)
+    monkeypatch.setattr(sys.modules[show.__module__], "STRIP_PAIRS", 60)
     assert show(am.causal(), 60).text() == whole
 
 

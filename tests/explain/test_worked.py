@@ -95,7 +95,13 @@ def test_a_mask_that_is_not_causal():
     assert sets(example, "F") == [[{0, 1}] * 4] * 2
     assert not any(step.forbidden.any() for step in example.steps)
     assert example.proof == ()
-    assert "its own value is hidden" in example.text()
+    assert "the row is v2 itself, whatever the query" in " ".join(example.text().split())
+
+
+def test_a_mask_that_hides_the_token_itself_from_its_row():
+    example = explain("a b c", "~same(q, k)")
+    assert sets(example, "F") == [[{0, 1, 2}] * 4] * 3
+    assert "its own value is hidden; its own" in example.text()
 
 
 def test_a_row_that_sees_nothing_is_zero_and_holds_nothing():

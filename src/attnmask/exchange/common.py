@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attnmask.define.fit import fit
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask, b, h, k, lookup, q
 from attnmask.define.masks.causal import causal
@@ -35,6 +36,12 @@ def as_numpy(value: Any) -> NDArray[Any]:
         value = value.float() if "bfloat16" in str(value.dtype) else value.numpy()
     array = np.asarray(value)
     return array.astype(np.float32) if "bfloat16" in str(array.dtype) else array
+
+
+def exported_shape(mask: Mask, frame: Frame) -> tuple[int, int, int, int]:
+    """The shape of a mask array to export: that of the dense mask, but one row where no query differs."""
+    batch, heads, q_len, kv_len = fit(mask, frame).shape
+    return (batch, heads, q_len if "q" in mask.depends_on else 1, kv_len)
 
 
 def checked_keys(value: Mapping[str, Any], masking: tuple[str, ...], other: tuple[str, ...] = ()) -> None:

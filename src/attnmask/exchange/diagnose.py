@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmask.errors import InputError
+from attnmask.errors import FrameworkError, InputError
+from attnmask.exchange.exchange import frameworks
 from attnmask.lower.fills import FORMATS
 
 Bools = NDArray[np.bool_]
 
-HIDDEN_IS_TRUE = ("torch.mha", "tensorflow", "transformer_engine")
+HIDDEN_IS_TRUE = ("torch.mha", "tensorflow")
 HIDES = -1000.0  # a number this far below the others hides its cell in every floating-point format
 LEARNABLE = -1e5  # fills above this one can be reached by scores of a trained model
 
@@ -59,6 +60,10 @@ def diagnose(array: Any, framework: str | None = None) -> list[Finding]:
         array: at least two axes, queries and keys last.
         framework: whose convention the array follows; it decides what True and 1 mean. By default True is visible.
     """
+    if framework not in (None, *frameworks()):
+        raise FrameworkError(
+            f"a framework is one of {', '.join(frameworks())}", repr(framework), "Leave it out: True = visible"
+        )
     values = _as_numpy(array)
     if values.ndim < 2 or values.size == 0:
         raise InputError(
@@ -92,7 +97,9 @@ def _read_values(values: NDArray[Any], true_hides: bool, dtype: str) -> Reading:
         )
         return Reading(numbers > HIDES, [finding])
     if np.isin(numbers, (0, 1)).all():
-        return Reading((numbers != 0) != true_hides, [] if true_hides else list(_zero_one(numbers)))
+        if true_hides:
+            return Reading(numbers == 0, [])
+        return Reading(np.ones(numbers.shape, bool), list(_zero_one(numbers)))  # added, it hides nothing
     if np.isin(numbers[numbers > HIDES], (0, 1)).all():
         return Reading(numbers > HIDES, list(_additive(numbers, dtype)))
     return _scores(numbers, dtype)
@@ -194,8 +201,8 @@ def _inverted(visible: Bools) -> Iterator[Finding]:
 
 def _future(visible: Bools) -> Iterator[Finding]:
     ahead = _ahead(visible)
-    nearest, beyond = visible[..., ahead == 1], visible[..., ahead > 1]
-    if nearest.size and nearest.all() and beyond.size and not beyond.any():
+    nearest, beyond, behind = visible[..., ahead == 1], visible[..., ahead > 1], visible[..., ahead == -2]
+    if nearest.size and nearest.all() and beyond.size and not beyond.any() and behind.all():
         yield Finding(
             "off-by-one",
             "each query sees one token ahead, which in training is the answer",

@@ -34,7 +34,12 @@ def frameworks() -> tuple[str, ...]:
 def _module(framework: str) -> ModuleType:
     if framework not in _modules():
         known = ", ".join(frameworks())
-        raise FrameworkError(f"a framework is one of {known}", repr(framework), f"Write {frameworks()[0]!r}, ...")
+        first = frameworks()[0]
+        raise FrameworkError(
+            f"a framework is one of {known}",
+            repr(framework),
+            f"Write am.export(mask, {first!r}, frame) or am.read(value, {first!r})",
+        )
     return _modules()[framework]
 
 

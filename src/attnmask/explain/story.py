@@ -95,7 +95,8 @@ def _holders(example: Explanation) -> Iterator[Part]:
     yield Words(
         "Values come from visible keys only. A row also holds its own token, which made the query that chose "
         "the weights, even where the mask hides the key at its own position. A row that sees nothing is zero and holds "
-        "nothing, not even its own token."
+        "nothing, not even its own token. A set follows the formula and misses no token; a row whose weight is all on "
+        "one key may hold less than its set."
     )
     rows = []
     for row, token in enumerate(example.tokens):
@@ -112,7 +113,7 @@ def _row_note(example: Explanation, row: int) -> str:
     if not seen:
         return "sees nothing: exactly zero"
     if len(seen) == 1:
-        return f"one visible key has weight 1, so the row is v{seen[0] + 1} itself"
+        return f"one visible key has weight 1: the row is v{seen[0] + 1} itself, whatever the query"
     return "" if row in seen else "its own value is hidden; its own token is in the query"
 
 

@@ -54,7 +54,8 @@ def dense_jax(mask: Mask, frame: Frame | int) -> Any:
 
 
 def _full(value: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    return np.ascontiguousarray(np.broadcast_to(np.asarray(value, dtype=bool), shape))
+    array = np.asarray(value, dtype=bool)
+    return array if array.shape == shape else np.array(np.broadcast_to(array, shape))  # writable, and the caller's own
 
 
 def _strips(mask: Mask, frame: Frame | int) -> Iterator[NDArray[np.bool_]]:

@@ -42,22 +42,30 @@ def _check_axes(name: str, array: Any) -> None:
         raise InputError(f"{name} is {AXES[name]}", got, fix)
 
 
-def _check_shapes(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...] | None = None) -> None:
-    given = ", ".join(f"{name} {shape}" for name, shape in (("q", q), ("k", k), ("v", v)) if shape)
+def _check_shapes(**shapes: tuple[int, ...]) -> None:
+    q, k, v = shapes["q"], shapes["k"], shapes.get("v")
     if (q[0], q[3]) != (k[0], k[3]):
         raise InputError(
-            "q and k have one batch and one dim", given, f"q is {AXES['q']} and k is {AXES['k']}; look for a transpose"
+            "q and k have one batch and one dim",
+            _listed(shapes),
+            f"q is {AXES['q']} and k is {AXES['k']}; look for a transpose",
         )
     if v is not None and v[:3] != k[:3]:
         raise InputError(
-            "v has the batch, heads and length of k", given, f"k is {AXES['k']} and v is {AXES['v']}; check v"
+            "v has the batch, heads and length of k",
+            _listed(shapes),
+            f"k is {AXES['k']} and v is {AXES['v']}; check v",
         )
     if q[1] % k[1]:
         raise InputError(
             "the heads of k divide those of q",
-            f"{q[1]} and {k[1]} heads, {given}",
+            f"{q[1]} and {k[1]} heads, {_listed(shapes)}",
             "Query head i uses key head i // (heads // kv_heads); give k and v heads that divide",
         )
+
+
+def _listed(shapes: dict[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in shapes.items())
 
 
 def _check_dtypes(arrays: dict[str, Any]) -> None:

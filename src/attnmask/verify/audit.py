@@ -115,21 +115,21 @@ def audit(target: str, *, allowed: Mask | None = None, progress: Progress | None
     say(f"loading {target}")
     subject = load(target)
     say("recording its attention calls")
+    relations = subject.allowed if allowed is None else dict.fromkeys(subject.allowed, allowed)
     try:
         logs = {name: _recorded(subject.model, inputs) for name, inputs in _scenarios(subject)}
+        reports = tuple(
+            check(subject.model, subject.inputs, allowed=relation, vary=vary, progress=say)
+            for vary, relation in relations.items()
+        )
     except AttnmaskError:
         raise
     except Exception as error:  # anything can go wrong in a user's model
         raise TargetError(
-            "the model runs on its inputs",
+            "the model runs on its inputs and on batches of variants of them",
             f"{target!r}: {type(error).__name__}: {str(error)[:300]}",
-            "Return (model, inputs)",
+            "Let the factory return (model, inputs) with inputs that fit",
         ) from error
-    relations = subject.allowed if allowed is None else dict.fromkeys(subject.allowed, allowed)
-    reports = tuple(
-        check(subject.model, subject.inputs, allowed=relation, vary=vary, progress=say)
-        for vary, relation in relations.items()
-    )
     return Audit(target, type(subject.model).__name__, logs, reports)
 
 

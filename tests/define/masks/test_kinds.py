@@ -20,7 +20,8 @@ def visible(frame, rule, batch=1):
     """rule(b, q, k) at every position, by plain loops."""
     start = frame.q_start or 0
     return np.array(
-        [[[[rule(b, start + q, k) for k in range(frame.kv_len)] for q in range(frame.q_len)]] for b in range(batch)], bool
+        [[[[rule(b, start + q, k) for k in range(frame.kv_len)] for q in range(frame.q_len)]] for b in range(batch)],
+        bool,
     )
 
 
@@ -70,7 +71,13 @@ def test_every_kind_has_a_formula_here():
 
 
 def test_negative_query_positions_see_nothing_causally():
-    assert am.causal().dense(am.Frame(5, 2, align="end"))[0, 0].astype(int).tolist() == [[0, 0], [0, 0], [0, 0], [1, 0], [1, 1]]
+    assert am.causal().dense(am.Frame(5, 2, align="end"))[0, 0].astype(int).tolist() == [
+        [0, 0],
+        [0, 0],
+        [0, 0],
+        [1, 0],
+        [1, 1],
+    ]
 
 
 @pytest.mark.parametrize(("name", "mask", "frame"), EXAMPLES, ids=[f"{name}-{frame}" for name, _, frame in EXAMPLES])

@@ -25,7 +25,7 @@ def share(picture):
     """Pixels of visible cells among all pixels."""
     found = opened(picture)
     blue = tuple(int(COLOURS["visible"][0][at : at + 2], 16) for at in (1, 3, 5))
-    pixels = dict((colour, count) for count, colour in found.getcolors(1 << 24))
+    pixels = {colour: count for count, colour in found.getcolors(1 << 24)}
     return pixels.get(blue, 0) / (found.width * found.height)
 
 

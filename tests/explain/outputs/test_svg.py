@@ -6,6 +6,7 @@ import pytest
 import attnmask as am
 from attnmask.explain.picture import show
 from attnmask.explain.worked import explain
+from attnmask.page_style import COLOURS
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -56,7 +57,7 @@ def test_runs_say_what_they_are():
 
 
 def test_forbidden_cells_are_framed_in_red():
-    assert explain("Hello there").svg().count('stroke-width="2"') == 1 + 1 + 2 + 2 + 4
+    assert explain("Hello there").svg().count(f'stroke="{COLOURS["leak"][0]}" stroke-width="2"') == 1 + 1 + 2 + 2 + 4
 
 
 def test_the_same_document_is_the_same_bytes():

@@ -50,5 +50,9 @@ def test_refusals(options):
 @pytest.mark.parametrize("value", [-1e9, -1e4, 1.0, -3.0e38, 1e-3, -65519.0, -65520.0, float("-inf")])
 def test_rounding_is_that_of_torch(value):
     for dtype in ("float16", "bfloat16", "float32", "float64"):
-        expected = torch.tensor(value, dtype=torch.float64).float() if dtype == "bfloat16" else torch.tensor(value, dtype=torch.float64)
+        expected = (
+            torch.tensor(value, dtype=torch.float64).float()
+            if dtype == "bfloat16"
+            else torch.tensor(value, dtype=torch.float64)
+        )
         assert float(rounded(value, dtype)) == float(expected.to(getattr(torch, dtype)).double())

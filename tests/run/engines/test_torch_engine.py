@@ -27,7 +27,7 @@ def _fresh_compiler():
 
 
 @pytest.mark.usefixtures("_fresh_compiler")
-@pytest.mark.parametrize("mask", MASKS, ids=str)
+@pytest.mark.parametrize("mask", [am.causal(), am.window(2, 1), am.causal() & PADDED], ids=str)
 def test_compiled_as_one_graph(mask):
     def two_layers(q, k, v):
         return am.attention(am.attention(q, k, v, mask), k, v, mask)
@@ -86,6 +86,15 @@ def test_sequence_of_padding_alone_is_zero_and_learns_nothing():
     for gradient in torch.autograd.grad(output.sum(), arrays):
         assert torch.equal(gradient[1], torch.zeros_like(gradient[1]))
         assert gradient[0].isfinite().all()
+
+
+def test_gradients_of_weights_beside_empty_rows():
+    """An empty row filled with -inf alone is NaN inside, and its gradient reaches the whole of k."""
+    q, k, _ = inputs()
+    weights = am.attention_weights(q, k, am.causal() & PADDED)
+    for gradient in torch.autograd.grad(weights.square().sum(), (q, k)):
+        assert gradient.isfinite().all()
+        assert not gradient[1].any()
 
 
 def test_left_padding_with_causal_has_finite_gradients():

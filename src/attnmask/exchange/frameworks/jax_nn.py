@@ -21,6 +21,7 @@ from attnmask.exchange.common import (
     causal_from_start,
     checked_keys,
     checked_shape,
+    exported_shape,
     is_causal_from_start,
     mask_of_array,
     refuse_empty_rows,
@@ -45,7 +46,7 @@ def write(mask: Mask, frame: Frame, *, empty_rows: str = "refuse") -> dict[str, 
         return {"mask": None}
     import jax.numpy as jnp
 
-    return {"mask": jnp.asarray(mask.dense(frame))}
+    return {"mask": jnp.asarray(mask.dense(frame)[:, :, : exported_shape(mask, frame)[2]])}
 
 
 def read(value: Any, *, q_start: int = 0) -> Mask:

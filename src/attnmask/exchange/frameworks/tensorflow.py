@@ -10,14 +10,22 @@ import numpy as np
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.errors import FrameworkError
-from attnmask.exchange.common import EVERYTHING, as_numpy, checked_keys, checked_shape, mask_of_array, refuse_empty_rows
+from attnmask.exchange.common import (
+    EVERYTHING,
+    as_numpy,
+    checked_keys,
+    checked_shape,
+    exported_shape,
+    mask_of_array,
+    refuse_empty_rows,
+)
 from attnmask.lower.fills import format_of
 
 NAME = "tensorflow"
 
 
 def write(mask: Mask, frame: Frame, *, dtype: Any = "float32", empty_rows: str = "refuse") -> dict[str, Any]:
-    """``mask``: a NumPy array (batch, heads, q_len, kv_len) of 0 (visible) and 1 (hidden).
+    """``mask``: a NumPy array (batch, heads, q_len, kv_len) of 0 (visible) and 1 (hidden); axes may have size 1.
 
     Args:
         mask: the mask.
@@ -33,7 +41,8 @@ def write(mask: Mask, frame: Frame, *, dtype: Any = "float32", empty_rows: str =
             "Compute the scores in float32, or use am.attention",
         )
     refuse_empty_rows(mask, frame, empty_rows, "the mean of all values, hidden ones included")
-    return {"mask": (~mask.dense(frame)).astype(storage)}
+    rows = exported_shape(mask, frame)[2]
+    return {"mask": (~mask.dense(frame)[:, :, :rows]).astype(storage)}
 
 
 def read(value: Any, *, q_start: int = 0) -> Mask:

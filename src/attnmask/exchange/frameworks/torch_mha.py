@@ -53,7 +53,7 @@ def write(
 def _tensor(array: Any, device: Any) -> Any:
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+    return torch.tensor(array, device=device)
 
 
 def _split(mask: Mask) -> tuple[Mask | None, Mask | None]:

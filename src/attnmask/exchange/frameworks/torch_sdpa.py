@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attnmask.define.fit import fit
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.errors import FrameworkError
@@ -15,6 +14,7 @@ from attnmask.exchange.common import (
     causal_from_start,
     checked_keys,
     checked_shape,
+    exported_shape,
     is_causal_from_start,
     mask_of_array,
     refuse_empty_rows,
@@ -54,7 +54,7 @@ def write(
         return {"attn_mask": None}
     import torch  # noqa: F401  # dense_torch finds it
 
-    return {"attn_mask": dense_torch(mask, frame, device).expand(fit(mask, frame).shape).contiguous()}
+    return {"attn_mask": dense_torch(mask, frame, device).expand(exported_shape(mask, frame)).contiguous()}
 
 
 def _bias(mask: Mask, frame: Frame, device: Any, dtype: Any, fill: str, empty_rows: str) -> Any:

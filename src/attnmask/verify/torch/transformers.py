@@ -42,11 +42,23 @@ HEAD_SIZES: dict[str, int] = {
     **dict.fromkeys(("head_dim", "d_kv", "kv_channels", "rotary_dim", "qk_nope_head_dim", "qk_rope_head_dim"), 8),
     **dict.fromkeys(("v_head_dim", "swa_head_dim", "global_head_dim"), 8),
 }
-REQUIRED = ("num_experts_per_tok", "n_routed_experts", "moe_intermediate_size")  # also where the default is None
+REQUIRED = (
+    "num_experts_per_tok",
+    "n_routed_experts",
+    "moe_intermediate_size",
+    "head_dim",
+)  # also where the default is None
 UNGROUPED = {"num_key_value_heads": 4, "num_kv_heads": 4}
 LAYERS = {name: size for name, size in SMALL.items() if "layer" in name}
 # Which settings fit together differs between architectures: the first that builds and runs is taken.
-ATTEMPTS = (SMALL | HEAD_SIZES, SMALL | HEAD_SIZES | UNGROUPED, SMALL, SMALL | UNGROUPED, LAYERS)
+ATTEMPTS = (
+    SMALL | HEAD_SIZES,
+    SMALL | HEAD_SIZES | UNGROUPED,
+    SMALL,
+    SMALL | UNGROUPED,
+    SMALL | HEAD_SIZES | UNGROUPED | dict.fromkeys(LAYERS, 8),  # hybrids with attention in every fourth layer
+    LAYERS,
+)
 SPECIAL = {
     "pad_token_id": 0,
     "bos_token_id": 1,
@@ -60,7 +72,7 @@ class Built(NamedTuple):
     """A model, inputs for it, and what each varied input may reach."""
 
     model: torch.nn.Module
-    inputs: dict[str, torch.Tensor]
+    inputs: dict[str, Any]
     allowed: dict[str, Mask]
 
 
@@ -122,9 +134,7 @@ def _is_decoder(class_name: str) -> bool:
     return class_name.endswith(("ForCausalLM", "LMHeadModel")) and "Masked" not in class_name
 
 
-def _inputs(
-    model: torch.nn.Module, class_name: str, config: Any, seed: int
-) -> tuple[dict[str, torch.Tensor], dict[str, Mask]]:
+def _inputs(model: torch.nn.Module, class_name: str, config: Any, seed: int) -> tuple[dict[str, Any], dict[str, Mask]]:
     generator = torch.Generator().manual_seed(seed)
     vocabulary = getattr(config.get_text_config(), "vocab_size", SMALL["vocab_size"])
 
@@ -138,11 +148,12 @@ def _inputs(
             f"{class_name}.forward({', '.join(known)})",
             "Write a factory that returns (model, inputs), and audit package.module:factory",
         )
-    if config.is_encoder_decoder:
+    options = {"use_cache": False} if "use_cache" in known else {}
+    if "decoder_input_ids" in known and config.is_encoder_decoder:
         allowed = {"decoder_input_ids": causal(), "input_ids": everything()}
-        return {"input_ids": ids(SOURCE_LENGTH), "decoder_input_ids": ids(LENGTH)}, allowed
+        return {"input_ids": ids(SOURCE_LENGTH), "decoder_input_ids": ids(LENGTH), **options}, allowed
     generates = _is_decoder(class_name) or _always_causal(model)
-    return {"input_ids": ids(LENGTH)}, {"input_ids": causal() if generates else everything()}
+    return {"input_ids": ids(LENGTH), **options}, {"input_ids": causal() if generates else everything()}
 
 
 def _always_causal(model: torch.nn.Module) -> bool:

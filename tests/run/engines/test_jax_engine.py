@@ -1,0 +1,29 @@
+import numpy as np
+import pytest
+
+import attnmask as am
+
+jax = pytest.importorskip("jax")
+
+PADDED = am.causal() & am.padding([3, 0])  # the second sequence is all padding
+
+
+def test_gradients_of_weights_beside_empty_rows():
+    """An empty row filled with -inf alone is NaN inside, and its gradient reaches the whole of k."""
+    q = jax.numpy.asarray(np.random.default_rng(0).standard_normal((2, 2, 4, 3)), "float32")
+    gradients = jax.grad(lambda q, k: (am.attention_weights(q, k, PADDED) ** 2).sum(), (0, 1))(q, q)
+    for gradient in gradients:
+        assert np.isfinite(gradient).all()
+        assert not np.asarray(gradient[1]).any()
+
+
+def test_jit_with_the_mask_closed_over():
+    q = jax.numpy.asarray(np.random.default_rng(0).standard_normal((2, 2, 4, 3)), "float32")
+    outputs = [function(lambda q: am.attention(q, q, q, PADDED))(q) for function in (jax.jit, lambda same: same)]
+    np.testing.assert_allclose(*outputs, atol=1e-6)
+
+
+def test_bfloat16_stays_bfloat16():
+    q = jax.numpy.ones((1, 1, 2, 3), "bfloat16")
+    assert am.attention(q, q, q, am.window(1)).dtype == "bfloat16"
+    assert am.attention_weights(q, q, am.window(1)).dtype == "bfloat16"
