@@ -8,13 +8,12 @@ jax = pytest.importorskip("jax")
 PADDED = am.causal() & am.padding([3, 0])  # the second sequence is all padding
 
 
-def test_gradients_of_weights_beside_empty_rows():
-    """An empty row filled with -inf alone is NaN inside, and its gradient reaches the whole of k."""
+def test_no_nan_on_the_way():
+    """JAX's own check stops at a NaN anywhere, also one that is masked later."""
     q = jax.numpy.asarray(np.random.default_rng(0).standard_normal((2, 2, 4, 3)), "float32")
-    gradients = jax.grad(lambda q, k: (am.attention_weights(q, k, PADDED) ** 2).sum(), (0, 1))(q, q)
-    for gradient in gradients:
-        assert np.isfinite(gradient).all()
-        assert not np.asarray(gradient[1]).any()
+    with jax.debug_nans(True):
+        for gradient in jax.grad(lambda q, k: (am.attention_weights(q, k, PADDED) ** 2).sum(), (0, 1))(q, q):
+            assert not np.asarray(gradient[1]).any()
 
 
 def test_jit_with_the_mask_closed_over():
