@@ -79,8 +79,8 @@ class TestSeed001:
 
     def test_an_added_one_hides_nothing(self):
         """The padding matrix of the text holds a 1 where minus infinity should stand."""
-        scores = np.zeros(3)
-        weights = np.exp(scores + [0, 0, 1]) / np.exp(scores + [0, 0, 1]).sum()
+        masked = np.zeros(3) + np.array([0, 0, 1])
+        weights = np.exp(masked) / np.exp(masked).sum()
         assert weights[2] == pytest.approx(math.e / (2 + math.e))  # 0.576: more than before, not less
         assert [found.code for found in am.diagnose(np.array([[0.0, 0, 1]] * 3))] == ["zero-one-float"]
 

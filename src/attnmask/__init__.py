@@ -31,9 +31,6 @@ from attnmask.define.masks.window import window as window
 from attnmask.define.parse import parse as parse
 from attnmask.define.trace import trace as trace
 
-# 2 lower: mask + frame -> a concrete form
-from attnmask.lower.lower import lower as lower
-
 # 3 exchange: a form <-> a framework's own mask arguments
 from attnmask.exchange.diagnose import Finding as Finding
 from attnmask.exchange.diagnose import diagnose as diagnose
@@ -41,6 +38,17 @@ from attnmask.exchange.exchange import export as export
 from attnmask.exchange.exchange import frameworks as frameworks
 from attnmask.exchange.exchange import read as read
 from attnmask.exchange.recognize import recognize as recognize
+
+# 6 explain: show it and say why
+from attnmask.explain.picture import Picture as Picture
+from attnmask.explain.picture import show as show
+from attnmask.explain.why import Why as Why
+from attnmask.explain.why import why as why
+from attnmask.explain.worked import Explanation as Explanation
+from attnmask.explain.worked import explain as explain
+
+# 2 lower: mask + frame -> a concrete form
+from attnmask.lower.lower import lower as lower
 
 # 4 run: form + q, k, v -> output
 from attnmask.run.attention import attention as attention
@@ -51,11 +59,3 @@ from attnmask.verify import testing as testing
 from attnmask.verify.check import check as check
 from attnmask.verify.record import record as record
 from attnmask.verify.report import Report as Report
-
-# 6 explain: show it and say why
-from attnmask.explain.picture import Picture as Picture
-from attnmask.explain.picture import show as show
-from attnmask.explain.why import Why as Why
-from attnmask.explain.why import why as why
-from attnmask.explain.worked import Explanation as Explanation
-from attnmask.explain.worked import explain as explain

@@ -3,11 +3,11 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.strategies import masks, terms
 
 import attnmask as am
 from attnmask.define.bounds import bounds
 from attnmask.lower.arrays import evaluate
+from tests.strategies import masks, terms
 
 ranges = st.tuples(st.integers(0, 8), st.integers(0, 8)).map(sorted).map(tuple)
 

@@ -5,11 +5,11 @@ import pickle
 import numpy as np
 import pytest
 from hypothesis import given
-from tests.strategies import frames, masks
 
 import attnmask as am
 from attnmask.define.language import Apply, Const, Index
 from attnmask.errors import MaskError
+from tests.strategies import frames, masks
 
 
 def test_comparisons_of_terms_are_masks():

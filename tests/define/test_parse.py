@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 from hypothesis import given
-from tests.strategies import masks
 
 import attnmask as am
 from attnmask.errors import NotationError
+from tests.strategies import masks
 
 
 @given(masks)

@@ -129,5 +129,5 @@ def test_what_is_no_mask_is_refused(array):
 
 
 def test_an_unknown_framework_is_refused():
-    with pytest.raises(AttnmaskError, match="torch.mha"):
+    with pytest.raises(AttnmaskError, match=r"torch\.mha"):
         am.diagnose(LOWER, "pytorch")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.strategies import frames, masks
 
 import attnmask as am
 from attnmask.define.kind import kinds
 from attnmask.errors import MaskError
+from tests.strategies import frames, masks
 
 EXAMPLES = [pair for name in kinds() for pair in importlib.import_module(f"attnmask.define.masks.{name}").EXAMPLES]
 

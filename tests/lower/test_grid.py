@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
-from tests.strategies import frames, masks
 
 import attnmask as am
 from attnmask.define.kind import kinds
 from attnmask.errors import InputError, LoweringError
 from attnmask.lower import grid
 from attnmask.lower.arrays import evaluate, library_of
+from tests.strategies import frames, masks
 
 EXAMPLES = [pair for name in kinds() for pair in importlib.import_module(f"attnmask.define.masks.{name}").EXAMPLES]
 

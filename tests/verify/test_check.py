@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
-from tests.verify import models
 from torch import nn
 
 import attnmask as am
 from attnmask.errors import InputError
 from attnmask.verify import probe
+from tests.verify import models
 
 IDS = torch.randint(0, 40, (1, 9), generator=torch.Generator().manual_seed(1))
 
