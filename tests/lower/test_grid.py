@@ -36,13 +36,6 @@ def test_property_counts_agree_with_the_dense_array(mask, frame):
     assert np.array_equal(mask.empty_rows(frame), ~dense.any(-1))
 
 
-def test_counts_go_strip_by_strip(monkeypatch):
-    monkeypatch.setattr(grid, "STRIP_PAIRS", 10)
-    for mask, frame in EXAMPLES:
-        assert mask.count(frame) == mask.dense(frame).sum()
-        assert np.array_equal(mask.empty_rows(frame), ~mask.dense(frame).any(-1))
-
-
 def test_dense_is_always_4d():
     assert am.causal().dense(5).shape == (1, 1, 5, 5)
     assert am.padding([1, 2]).dense(5).shape == (2, 1, 5, 5)
@@ -77,5 +70,5 @@ def test_library_of_refuses_a_mixture():
 
 
 def test_unknown_forms_are_refused_with_the_list():
-    with pytest.raises(LoweringError, match="bias, dense"):
+    with pytest.raises(LoweringError, match="bias, dense, intervals"):
         am.lower(am.causal(), 3, "sparse")

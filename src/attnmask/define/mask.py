@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnmask.define.language import INDICES, Apply, Const, Index, Lookup, Node, join, sort_of, unnamed, variables
 from attnmask.define.notation import text_of
-from attnmask.define.shift import shifted
+from attnmask.define.shift import shifted, step_of
 from attnmask.define.tables import Table
 from attnmask.errors import MaskError
 
@@ -216,7 +216,7 @@ class Mask:
     def __reduce__(self) -> tuple[Any, ...]:
         return (Mask, (self.node,))
 
-    def shift(self, q: int = 0, k: int = 0) -> Mask:
+    def shift(self, q: Any = 0, k: Any = 0) -> Mask:
         """The same mask seen from coordinates that start at query ``q`` and key ``k`` of the old ones.
 
         Position (q', k') of the result is position (q' + q, k' + k) of this mask.
@@ -224,8 +224,42 @@ class Mask:
         >>> import attnmask as am
         >>> am.causal().shift(q=3).dense(am.Frame(1, 5, q_start=0))[0, 0].astype(int)
         array([[1, 1, 1, 1, 0]])
+
+        In a ragged batch every sequence has its own start: one query after caches of 3 and of 1 tokens is
+
+        >>> am.causal().shift(q=[3, 1]).dense(am.Frame(1, 5, q_start=0))[:, 0, 0].astype(int)
+        array([[1, 1, 1, 1, 0],
+               [1, 1, 0, 0, 0]])
+
+        Args:
+            q: positions, one number or one per sequence (batch,).
+            k: positions, one number or one per sequence (batch,).
         """
-        return Mask(shifted(self.node, {"q": q, "k": k}))
+        return Mask(shifted(self.node, {"q": step_of(q), "k": step_of(k)}))
+
+    def within(self, documents: Any) -> Mask:
+        """This mask inside each document, positions counted from the document's own start.
+
+        ``self(q - start[q], k - start[k]) & (ids[q] == ids[k])``, start[p] being where the document of p begins.
+
+        >>> import attnmask as am
+        >>> print(am.show(am.chunked(2).within(am.documents(lengths=[3, 2])), 5).text())
+        chunked(2).within(documents(lengths=[3, 2])): 5 queries x 5 keys, 9 of 25 visible (36.0 %)
+            0 1 2 3 4
+          0 ■ ■ · · ·
+          1 ■ ■ · · ·
+          2 · · ■ · ·
+          3 · · · ■ ■
+          4 · · · ■ ■
+
+        For ``causal`` and ``window``, which only compare positions, ``mask & documents`` is the same and shorter.
+
+        Args:
+            documents: a ``documents()`` mask, or its ids (kv_len,) or (batch, kv_len); each document in one piece.
+        """
+        from attnmask.define.within import within  # it makes masks itself
+
+        return within(self, documents)
 
     def to_json(self) -> str:
         """The mask as JSON text; ``Mask.from_json`` reads it back."""

@@ -11,10 +11,11 @@ import zlib
 from typing import Any
 
 from attnmask.define.language import Apply, Const, Index, Lookup, Named, Node
-from attnmask.define.tables import Table
+from attnmask.define.tables import SparseTable, Table
 from attnmask.errors import NotationError
 
 INLINE_ITEMS = 64  # larger tables are packed
+SPARSE = "edges"  # the packed kind of sparse tables
 SHORT_ITEMS = 8  # in short texts, for people
 
 # How tightly each operator binds in Python; calls and names bind tightest.
@@ -84,18 +85,20 @@ def _argument_text(value: Any, short: bool) -> str:
 
 def table_text(table: Table, short: bool) -> str:
     """A table as nested lists if it is small, else packed (or, in short texts, only described)."""
-    if table.size <= (SHORT_ITEMS if short else INLINE_ITEMS):
+    if table.size <= (SHORT_ITEMS if short else INLINE_ITEMS) and not isinstance(table, SparseTable):
         return str(table.tolist())
     if short:
         return f"<{table.kind} {'x'.join(map(str, table.shape))}>"
     packed = base64.b64encode(zlib.compress(table.data, 9)).decode()
-    return f"packed({table.kind!r}, {table.shape}, {packed!r})"
+    kind = SPARSE if isinstance(table, SparseTable) else table.kind
+    return f"packed({kind!r}, {table.shape}, {packed!r})"
 
 
 def unpacked(kind: str, shape: tuple[int, ...], text: str) -> Table:
     """The table that ``packed(kind, shape, text)`` stands for."""
     try:
-        return Table(kind, shape, zlib.decompress(base64.b64decode(text, validate=True)))  # type: ignore[arg-type]
+        data = zlib.decompress(base64.b64decode(text, validate=True))
+        return SparseTable("bool", shape, data) if kind == SPARSE else Table(kind, shape, data)  # type: ignore[arg-type]
     except (ValueError, zlib.error, TypeError, KeyError) as error:
         raise NotationError(
             "packed(kind, shape, data) holds the bytes of one table",

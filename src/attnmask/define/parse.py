@@ -41,7 +41,7 @@ COMPARE: dict[type, Callable[[Any, Any], Any]] = {
     ast.Gt: lambda x, y: x > y,
     ast.GtE: lambda x, y: x >= y,
 }
-METHODS = ("shift",)
+METHODS = ("shift", "within")
 
 
 def parse(text: str) -> Mask:

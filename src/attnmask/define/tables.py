@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -105,6 +106,50 @@ class Table:
         return hash((self.kind, self.shape, self.data))  # CPython caches the hash of bytes
 
 
+@dataclass(frozen=True)
+class SparseTable(Table):
+    """A boolean matrix of which only the true entries are stored: ``row * columns + column``, sorted, as int64.
+
+    >>> SparseTable.of_codes([0 * 3 + 2, 1 * 3 + 0], (2, 3)).tolist()
+    [[False, False, True], [True, False, False]]
+    """
+
+    @classmethod
+    def of_codes(cls, codes: Iterable[int], shape: tuple[int, int]) -> SparseTable:
+        """The matrix that is true at codes ``row * columns + column``."""
+        return cls("bool", shape, array("q", sorted(set(codes))).tobytes())
+
+    def __post_init__(self) -> None:
+        codes = self.codes
+        if len(self.shape) != 2 or (len(codes) and not 0 <= codes[0] <= codes[-1] < self.size):
+            raise MaskError(
+                "the pairs of a sparse table lie inside its shape",
+                f"shape {self.shape}, codes {list(codes[:3])} ... {list(codes[-1:])}",
+                "Make it with SparseTable.of_codes(codes, shape)",
+            )
+
+    @property
+    def codes(self) -> Sequence[int]:
+        """The stored entries, without a copy."""
+        return memoryview(self.data).cast("q")
+
+    @property
+    def items(self) -> Sequence[int]:
+        return [int(self[row, column]) for row in range(self.shape[0]) for column in range(self.shape[1])]
+
+    @cached_property
+    def bounds(self) -> tuple[int, int]:
+        return (int(len(self.codes) == self.size), int(len(self.codes) > 0))
+
+    def __getitem__(self, at: tuple[int, ...]) -> int:
+        code = at[0] * self.shape[1] + at[1]
+        place = bisect_left(self.codes, code)
+        return int(place < len(self.codes) and self.codes[place] == code)
+
+    def __hash__(self) -> int:
+        return hash((SparseTable, self.shape, self.data))
+
+
 def positions_of(lengths: Sequence[int]) -> list[int]:
     """The id of the run that each position falls into: ``[2, 3]`` gives ``[0, 0, 1, 1, 1]``."""
     return [run for run, length in enumerate(lengths) for _ in range(length)]
@@ -120,6 +165,8 @@ def _wrong_items(name: str) -> MaskError:
 
 def _flatten(value: Any) -> tuple[tuple[int, ...], list[Any]]:
     """Shape and row-major items of nested sequences; ragged ones are refused."""
+    if hasattr(value, "tolist"):  # an array among the rows of a list
+        value = value.tolist()
     if not isinstance(value, (list, tuple, range)):
         if not isinstance(value, (bool, int, float)):
             raise _wrong_items(type(value).__name__)

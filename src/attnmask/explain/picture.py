@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,7 +17,8 @@ from attnmask.errors import InputError
 from attnmask.explain.document import Document
 from attnmask.explain.labels import token_label
 from attnmask.explain.parts import Grid, Part, Words
-from attnmask.lower.grid import STRIP_PAIRS, over
+from attnmask.lower.regions import EMPTY, FULL, PARTIAL
+from attnmask.lower.tiling import tiling
 
 TEXT_CELLS = 40  # rows or columns of a picture in text, and in the other formats; larger masks are shown in blocks
 DRAWN_CELLS = 256
@@ -34,12 +36,12 @@ class Picture(Document):
     @property
     def title(self) -> str:
         """The mask, the size of the frame, and how much is visible."""
-        return _title(self.mask, _count_blocks(self.mask, fit(self.mask, self.frame), TEXT_CELLS))
+        return _title(self.mask, self.frame)
 
     def describe(self, output: str) -> Sequence[Part]:
         """One grid per batch and head that differ."""
         fitted = fit(self.mask, self.frame)
-        blocks = _count_blocks(self.mask, fitted, TEXT_CELLS if output == "text" else DRAWN_CELLS)
+        blocks = _blocks(self.mask, fitted, TEXT_CELLS if output == "text" else DRAWN_CELLS)
         labels = _labels(self.frame, fitted, self.tokens, blocks.step)
         places = list(np.ndindex(fitted.batch, fitted.heads))
         grids = [_grid(blocks, place, labels) for place in places[:MOST_GRIDS]]
@@ -90,44 +92,27 @@ def show(mask: Mask, frame: Frame | int, *, tokens: Sequence[str] | None = None)
     return Picture(mask, frame, tuple(map(str, tokens or ())))
 
 
+KINDS = {EMPTY: "hidden", PARTIAL: "partial", FULL: "visible"}
+
+
 class Blocks(NamedTuple):
-    """Visible pairs in each block of ``step`` queries x ``step`` keys: (batch, heads, block rows, block columns)."""
+    """The kind of each block of ``step`` queries x ``step`` keys: (batch, heads, block rows, block columns)."""
 
     fitted: Fitted
     step: int
-    visible: NDArray[np.int64]
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        """Pairs in each block (block rows, block columns)."""
-        rows, columns = (np.minimum(self.step, size - np.arange(0, size, self.step)) for size in self.fitted.shape[2:])
-        pairs: NDArray[np.int64] = rows[:, None] * columns
-        return pairs
+    kinds: NDArray[np.int8]
 
 
-def _count_blocks(mask: Mask, fitted: Fitted, most: int) -> Blocks:
-    """Count in strips of rows, so that no array of q_len x kv_len is made."""
+def _blocks(mask: Mask, fitted: Fitted, most: int) -> Blocks:
     step = -(-max(fitted.q_len, fitted.kv_len) // most)
-    starts = np.arange(0, fitted.kv_len, step)
-    counts = np.zeros((fitted.batch, fitted.heads, -(-fitted.q_len // step), len(starts)), np.int64)
-    for first, last in _strips(fitted, step):
-        shape = (fitted.batch, fitted.heads, last - first, fitted.kv_len)
-        strip = np.broadcast_to(np.asarray(over(mask, fitted, np.arange, (first, last)), dtype=bool), shape)
-        counts[:, :, first // step] += np.add.reduceat(strip.sum(axis=2), starts, axis=-1)
-    return Blocks(fitted, step, counts)
+    tiles = tiling(mask.node, fitted, step, step)
+    shape = (fitted.batch, fitted.heads, tiles.grid.rows, tiles.grid.columns)
+    return Blocks(fitted, step, tiles.runs.dense(tiles.grid.columns).reshape(shape))
 
 
-def _strips(fitted: Fitted, step: int) -> Iterator[tuple[int, int]]:
-    """Ranges of rows, each inside one row of blocks and with few enough pairs to evaluate at once."""
-    rows = max(1, STRIP_PAIRS // (fitted.batch * fitted.heads * fitted.kv_len))
-    for block in range(0, fitted.q_len, step):
-        end = min(block + step, fitted.q_len)
-        yield from ((first, min(first + rows, end)) for first in range(block, end, rows))
-
-
-def _title(mask: Mask, blocks: Blocks) -> str:
-    fitted, seen = blocks.fitted, int(blocks.visible.sum())
-    pairs = int(np.prod(fitted.shape))
+def _title(mask: Mask, frame: Frame) -> str:
+    fitted, seen = fit(mask, frame), mask.count(frame)
+    pairs = math.prod(fitted.shape)
     return (
         f"{mask}: {fitted.q_len} queries x {fitted.kv_len} keys, {seen} of {pairs} visible ({_percent(seen, pairs)} %)"
     )
@@ -149,9 +134,8 @@ def _notes(blocks: Blocks, places: int) -> Iterator[Words]:
 
 
 def _grid(blocks: Blocks, place: tuple[int, ...], labels: tuple[tuple[str, ...], tuple[str, ...]]) -> Grid:
-    seen = blocks.visible[place]
-    kinds = np.where(seen == 0, "hidden", np.where(seen == blocks.sizes, "visible", "partial"))
-    return Grid(tuple(map(tuple, kinds.tolist())), *labels, _caption(blocks.fitted, place), _diagonal(blocks))
+    kinds = tuple(tuple(KINDS[kind] for kind in row) for row in blocks.kinds[place].tolist())
+    return Grid(kinds, *labels, _caption(blocks.fitted, place), _diagonal(blocks))
 
 
 def _caption(fitted: Fitted, place: tuple[int, ...]) -> str:

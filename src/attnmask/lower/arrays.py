@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnmask.define.language import Algebra, Node, fold
-from attnmask.define.tables import Table
+from attnmask.define.tables import SparseTable, Table
 from attnmask.errors import InputError
 
 
 def numpy_of(table: Table) -> NDArray[Any]:
-    """A read-only NumPy view of a table, without a copy."""
+    """A read-only NumPy view of a table, without a copy; of a sparse one, the sorted codes of its entries."""
+    if isinstance(table, SparseTable):
+        return np.frombuffer(table.data, np.dtype("<i8"))
     dtype = np.bool_ if table.kind == "bool" else np.dtype("<i8")
     return np.frombuffer(table.data, dtype).reshape(table.shape)
 
@@ -64,8 +66,7 @@ class Evaluation(Algebra[Any]):
     def __init__(self, indices: Mapping[str, Any]) -> None:
         self.indices = indices
         self.library = library_of(*indices.values())
-        module = {"numpy": "numpy", "torch": "torch", "jax": "jax.numpy"}[self.library]
-        self.array_where: Callable[..., Any] = sys.modules[module].where
+        self.module: Any = sys.modules[{"numpy": "numpy", "torch": "torch", "jax": "jax.numpy"}[self.library]]
 
     def const(self, value: int | bool) -> Any:
         return value
@@ -76,7 +77,14 @@ class Evaluation(Algebra[Any]):
     def lookup(self, table: Table, at: tuple[Any, ...]) -> Any:
         if not at:
             return table[()]
-        return _table_in(self.library, table, at)[at]
+        entries = _table_in(self.library, table, at)
+        if not isinstance(table, SparseTable):
+            return entries[at]
+        if not len(entries):
+            return False
+        code = at[0] * table.shape[1] + at[1]
+        place = self.module.searchsorted(entries, self.module.asarray(code))
+        return entries[self.where(place < len(entries), place, 0)] == code
 
     def apply(self, op: str, args: tuple[Any, ...]) -> Any:
         if op in OPERATORS:
@@ -94,7 +102,7 @@ class Evaluation(Algebra[Any]):
         """Choose by position; conditions of pure numbers choose at once."""
         if isinstance(condition, (bool, np.bool_)):
             return x if condition else y
-        return self.array_where(condition, x, y)
+        return self.module.where(condition, x, y)
 
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {

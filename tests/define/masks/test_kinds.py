@@ -30,6 +30,15 @@ LENGTHS = [3, 0, 7]
 IDS = [[0, 0, 1, 1, 1, 2, 0], [5, 5, 5, 5, 5, 5, 5]]
 VALID = np.array([[1, 0, 1, 1, 0, 0, 1], [0, 0, 0, 0, 0, 0, 0]], bool)
 CELLS = np.random.default_rng(0).random((2, 1, 7, 7)) < 0.5
+IMAGES = [[-1, 0, 0, -1, 1, 1, -1], [3, 3, 3, -2, 3, -1, -1]]
+PATTERN = [[[[True, False, True], [False, True, False], [True, True, False]]], [[[False] * 3, [True] * 3, [False] * 3]]]
+PARENTS = [[-1, 0, 0, 1, 3, 2, 3], [-1, -1, 1, 2, 0, 4, 5]]
+
+
+def lineage(parents, node):
+    """A node and all its ancestors."""
+    return {node} | (lineage(parents, parents[node]) if parents[node] >= 0 else set())
+
 
 FORMULAS = {
     "everything": (am.everything(), lambda b, q, k: True, 1),
@@ -55,6 +64,36 @@ FORMULAS = {
         2,
     ),
     "table": (am.table(CELLS), lambda b, q, k: CELLS[b, 0, q, k], 2),
+    "dilated": (am.dilated(3), lambda b, q, k: k in range(q % 3, 99, 3), 1),
+    "strided": (am.strided(3), lambda b, q, k: k in (q, q - 1, q - 2, q - 3, q - 6), 1),
+    "sinks": (am.sinks(2), lambda b, q, k: k in (0, 1), 1),
+    "landmarks": (am.landmarks([1, 5]), lambda b, q, k: q in (1, 5) or k in (1, 5), 1),
+    "landmarks batch": (am.landmarks([[0, 0], [2, 9]]), lambda b, q, k: [0, 2][b] in (q, k), 2),
+    "blocks": (am.blocks(PATTERN, 3), lambda b, q, k: PATTERN[b][0][q // 3][k // 3], 2),
+    "blocks one": (am.blocks(PATTERN[0][0], [3, 4]), lambda b, q, k: PATTERN[0][0][q // 3][k // 4], 1),
+    "random_blocks": (am.random_blocks(7, 2, 4), lambda b, q, k: True, 1),  # four of four; test_blocks.py has more
+    "grid": (am.grid([2, 4], [1, 3]), lambda b, q, k: q // 4 == k // 4 and abs(min(max(q % 4, 1), 2) - k % 4) <= 1, 1),
+    "sliding_tiles": (am.sliding_tiles(8, 2, 4), lambda b, q, k: k // 2 in [(0, 1), (0, 1), (1, 2), (2, 3)][q // 2], 1),
+    "axial": (am.axial([2, 4], 1), lambda b, q, k: (q < 4) == (k < 4), 1),
+    "axial columns": (am.axial([2, 4], 0), lambda b, q, k: abs(q - k) in (0, 4), 1),
+    "images": (am.images(IMAGES), lambda b, q, k: IMAGES[b][q] == IMAGES[b][k] >= 0, 2),
+    "media": (am.media([[0, 3], [2, 4]], 4), lambda b, q, k: (k < 4) == (q < [3, 4][b]) and q >= [0, 2][b], 2),
+    "block_diffusion": (
+        am.block_diffusion(4, 2),  # noisy 0 1 | 2 3, clean 4 5 | 6
+        lambda b, q, k: k in {0: (0, 1), 1: (2, 3, 4, 5), 2: (4, 5), 3: (4, 5, 6)}[q // 2],
+        1,
+    ),
+    "shared_prefix": (
+        am.shared_prefix([[2, 3, 2], [3, 4, 0]]),
+        lambda b, q, k: k <= q and (k < [2, 3][b] or b == 1 or (q < 5) == (k < 5)),
+        2,
+    ),
+    "tree": (am.tree(PARENTS), lambda b, q, k: k in lineage(PARENTS[b], q), 2),
+    "tree after a cache": (
+        am.tree(PARENTS[0][:4], offset=3),
+        lambda b, q, k: k <= q if q < 3 else k < 3 or k - 3 in lineage(PARENTS[0], q - 3),
+        1,
+    ),
 }
 
 

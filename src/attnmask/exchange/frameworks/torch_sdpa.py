@@ -21,7 +21,7 @@ from attnmask.exchange.common import (
     visible_of_bool_or_bias,
 )
 from attnmask.lower.grid import dense_torch
-from attnmask.lower.lower import lower
+from attnmask.lower.lowering import lower
 
 NAME = "torch.sdpa"
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from attnmask.define.frame import Frame
-from attnmask.define.mask import LATER, Mask
+from attnmask.define.mask import Mask
 from attnmask.errors import LoweringError
-from attnmask.lower import forms, grid
+from attnmask.lower import forms
 
 
 @functools.cache
@@ -29,17 +29,16 @@ def lower(mask: Mask, frame: Frame | int, form: str, **options: Any) -> Any:
     (1, 1, 3, 3)
     >>> am.lower(am.causal(), 3, "sparse")
     Traceback (most recent call last):
-    attnmask.errors.LoweringError: a form is one of bias, dense; got 'sparse'. Write am.lower(mask, frame, 'bias').
+    attnmask.errors.LoweringError: a form is one of bias, dense, intervals, native, predicate, slices, tiles, varlen; got 'sparse'. Write am.lower(mask, frame, 'tiles').
     """
+    return named(form)(mask, Frame.of(frame), **options)
+
+
+def named(form: str) -> Callable[..., Any]:
+    """The function of a form."""
     functions = form_functions()
     if form not in functions:
         raise LoweringError(
-            f"a form is one of {', '.join(functions)}",
-            repr(form),
-            f"Write am.lower(mask, frame, {next(iter(functions))!r})",
+            f"a form is one of {', '.join(functions)}", repr(form), "Write am.lower(mask, frame, 'tiles')"
         )
-    return functions[form](mask, Frame.of(frame), **options)
-
-
-for _name in ("dense", "count", "density", "empty_rows"):
-    LATER[_name] = getattr(grid, _name)
+    return functions[form]

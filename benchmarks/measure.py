@@ -1,0 +1,61 @@
+"""Timing side by side: every case once per round, so that a busy moment of the machine hits all of them."""
+
+import gc
+import json
+import os
+import platform
+import statistics
+import time
+import tracemalloc
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("numpy", "torch", "jax", "transformers", "attn-gym")
+
+
+def interleaved(cases: dict[str, Callable[[], object]], rounds: int, *, progress: bool = True) -> dict[str, float]:
+    """The median seconds of each case over some rounds, after one call that is not counted."""
+    for run in cases.values():
+        run()
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    for number in range(rounds):
+        for name, run in cases.items():
+            gc.collect()
+            started = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - started)
+        if progress:
+            print(f"  round {number + 1} of {rounds}", end="\r", flush=True)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def peak_megabytes(run: Callable[[], object]) -> float:
+    """The largest memory that Python and NumPy held on top of what was there before."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        run()
+        return tracemalloc.get_traced_memory()[1] / 1e6
+    finally:
+        tracemalloc.stop()
+
+
+def machine() -> dict[str, object]:
+    """What the figures were made on."""
+    installed = {name: version(name) for name in PACKAGES}
+    return {
+        "cores": os.cpu_count(),
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+        **installed,
+    }
+
+
+def save(name: str, results: object) -> Path:
+    """Write results and the machine as JSON into ``benchmarks/results``."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps({"machine": machine(), "results": results}, indent=2) + "\n", encoding="utf-8")
+    return path

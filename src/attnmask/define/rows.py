@@ -1,0 +1,39 @@
+"""Tables with one entry per position (or image, or document): one row for all sequences, or one row per sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from attnmask.define.mask import Term, b, lookup
+from attnmask.define.tables import Table
+from attnmask.errors import MaskError
+
+
+def whole_rows(value: Any, *, rule: str, fix: str) -> Table:
+    """The table of whole numbers (n,) or (batch, n); anything else is refused."""
+    table = Table.of(value)
+    if table.kind != "int" or len(table.shape) not in (1, 2) or not table.size:
+        raise MaskError(rule, f"{table.kind} of shape {table.shape}", fix)
+    return table
+
+
+def has_batch(table: Table) -> bool:
+    """Whether the first of two axes is the batch."""
+    return len(table.shape) == 2
+
+
+def rows_of(table: Table) -> list[list[int]]:
+    """The rows of a table (n,) or (batch, n)."""
+    rows: list[list[int]] = table.tolist() if has_batch(table) else [table.tolist()]
+    return rows
+
+
+def table_of(rows: Sequence[Sequence[int]], batched: bool) -> Table:
+    """Rows as a table (batch, n), or a single row as (n,)."""
+    return Table.of(rows if batched else rows[0])
+
+
+def entry(table: Table, at: Term) -> Any:
+    """``table[at]`` or ``table[b, at]``, whichever axes it has."""
+    return lookup(table, b, at) if has_batch(table) else lookup(table, at)

@@ -1,0 +1,60 @@
+"""For each query the runs of keys that it sees, any number of them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnmask.define.fit import Fitted
+from attnmask.define.language import Node
+from attnmask.lower.regions import FULL, evaluated
+from attnmask.lower.runs import Runs, merged, spread
+from attnmask.lower.tiling import Tiling, boxes_of, tiling
+
+TILE = 32  # small tiles, so that few hidden positions are looked at
+
+
+class Intervals(NamedTuple):
+    """Row r of ``runs`` is query row ``r % q_len`` of head ``r // q_len % heads`` of batch ``r // q_len // heads``."""
+
+    frame: Fitted
+    runs: Runs
+
+    def dense(self) -> NDArray[np.bool_]:
+        """Every position: (batch, heads, q_len, kv_len)."""
+        return self.runs.dense(self.frame.kv_len).astype(bool).reshape(self.frame.shape)
+
+
+def intervals(node: Node, frame: Fitted) -> Intervals:
+    """The visible keys of each query as runs, in order and apart."""
+    tiles = tiling(node, frame, TILE, TILE)
+    pieces = [_full_pieces(tiles), *_partial_pieces(node, tiles)]
+    row, start, stop = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
+    return Intervals(frame, merged(frame.batch * frame.heads * frame.q_len, row, start, stop, 1))
+
+
+def _full_pieces(tiles: Tiling) -> tuple[NDArray[np.int64], ...]:
+    """Every query row of the FULL runs: row, start, stop."""
+    full = tiles.runs.kind == FULL
+    frame = tiles.grid.frame
+    outer, tile_row = np.divmod(tiles.runs.row[full], tiles.grid.rows)
+    first = tile_row * TILE
+    counts = np.minimum(first + TILE, frame.q_len) - first
+    start, stop = (np.repeat(ends[full] * TILE, counts) for ends in (tiles.runs.start, tiles.runs.stop))
+    return spread(outer * frame.q_len + first, counts), start, np.minimum(stop, frame.kv_len)
+
+
+def _partial_pieces(node: Node, tiles: Tiling) -> list[tuple[NDArray[np.int64], ...]]:
+    """The runs inside PARTIAL tiles, found position by position: row, start, stop."""
+    frame, boxes = tiles.grid.frame, boxes_of(tiles)
+    pieces: list[tuple[NDArray[np.int64], ...]] = []
+    for chosen, visible, inside in evaluated(node, boxes):
+        edges = np.diff((visible & inside).astype(np.int8), axis=2, prepend=0, append=0)  # 1 a start, -1 a stop
+        box, row, start = np.nonzero(edges == 1)
+        stop = np.nonzero(edges == -1)[2]
+        part = boxes.take(chosen)
+        outer = (part.b * frame.heads + part.h) * frame.q_len + part.q_first - frame.q_start
+        pieces.append((outer[box] + row, part.k_first[box] + start, part.k_first[box] + stop))
+    return pieces
