@@ -149,3 +149,18 @@ def test_predicate_speaks_of_rows_of_the_frame(mask, frame):
     found = sees(*positions)
     assert np.array_equal(np.broadcast_to(found.numpy(), dense.shape), dense)
     assert bool(sees(0, 0, 0, 0)) == dense[0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("mask", "frame"), EXAMPLES, ids=str)
+def test_closures_are_the_mask_in_every_library(mask, frame):
+    import jax.numpy as jnp
+
+    from attnmask.define.fit import fit
+    from attnmask.lower.closures import closure
+
+    dense = mask.dense(frame)
+    start = fit(mask, frame).q_start
+    for module, asarray in ((np, np.asarray), (torch, lambda array: torch.tensor(array)), (jnp, jnp.asarray)):
+        positions = (asarray(place) for place in np.ix_(*(np.arange(size) for size in dense.shape)))
+        found = np.asarray(closure(mask.node, start, module, asarray)(*positions))
+        assert np.array_equal(np.broadcast_to(found, dense.shape), dense)

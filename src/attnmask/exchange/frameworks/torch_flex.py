@@ -1,0 +1,95 @@
+"""FlexAttention: a ``BlockMask`` made from tiles, without evaluating q_len x kv_len."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from attnmask.define.fit import fit
+from attnmask.define.frame import Frame
+from attnmask.define.mask import Mask
+from attnmask.define.trace import trace
+from attnmask.errors import FrameworkError, LoweringError
+from attnmask.lower.closures import closure
+from attnmask.lower.forms import tiles
+from attnmask.lower.regions import FULL, PARTIAL
+
+NAME = "torch.flex"
+
+
+def write(mask: Mask, frame: Frame, *, block_size: int | tuple[int, int] = 128, device: Any = "cpu") -> dict[str, Any]:
+    """``block_mask``: the full and partial blocks that ``create_block_mask`` would find, in both directions.
+
+    The ``mask_mod`` inside counts from the first row of the frame, as FlexAttention does.
+
+    Args:
+        mask: the mask.
+        frame: where it is seen.
+        block_size: queries and keys per block.
+        device: where its tensors lie.
+    """
+    import torch
+    from torch.nn.attention.flex_attention import BlockMask
+
+    pair = (block_size, block_size) if isinstance(block_size, int) else tuple(block_size)
+    kinds = tiles.lower(mask, frame, tile=pair).dense()  # (batch, heads, block rows, block columns)
+    tables = []
+    for kind in (PARTIAL, FULL):
+        present = kinds == kind
+        order = np.argsort(~present, axis=-1, kind="stable")  # the present blocks first
+        tables += [torch.from_numpy(table.astype(np.int32)).to(device) for table in (present.sum(-1), order)]
+    block_mask = BlockMask.from_kv_blocks(
+        *tables,
+        BLOCK_SIZE=pair,
+        mask_mod=_mask_mod(mask, frame, device),
+        seq_lengths=(frame.q_len, frame.kv_len),
+    )
+    return {"block_mask": block_mask}
+
+
+def _mask_mod(mask: Mask, frame: Frame, device: Any) -> Any:
+    import torch
+
+    start = fit(mask, frame).q_start
+    mask_mod = closure(mask.node, start, torch, lambda array: torch.tensor(array, device=device))
+    mask_mod.mask = mask.shift(q=start)  # type: ignore[attr-defined]  # lets read give it back
+    return mask_mod
+
+
+def read(value: Any, *, q_start: int = 0) -> Mask:
+    """The mask of a ``BlockMask``, or of the keyword arguments that hold one, by tracing its ``mask_mod``.
+
+    Blocks that say something else than the ``mask_mod`` are refused: FlexAttention would obey the blocks.
+    """
+    block_mask = value["block_mask"] if isinstance(value, dict) else value
+    if not hasattr(block_mask, "mask_mod"):
+        raise FrameworkError(
+            "a FlexAttention mask is a BlockMask", type(value).__name__, "Trace a function: am.trace(mask_mod)"
+        )
+    mask = _mask_of(block_mask.mask_mod)
+    q_len, kv_len = block_mask.seq_lengths
+    shape = block_mask.kv_num_blocks.shape[:2]
+    _check_blocks(block_mask, mask, Frame(q_len, kv_len, q_start=0, batch=shape[0], heads=shape[1]))
+    return mask.shift(q=-q_start)
+
+
+def _mask_of(mask_mod: Any) -> Mask:
+    """The mask that a predicate of ours was made from; any other function is traced."""
+    mask = getattr(mask_mod, "mask", None)
+    return mask if isinstance(mask, Mask) else trace(mask_mod)
+
+
+def _check_blocks(block_mask: Any, mask: Mask, frame: Frame) -> None:
+    try:
+        own = write(mask, frame, block_size=block_mask.BLOCK_SIZE)["block_mask"].to_dense()
+    except LoweringError as error:
+        raise FrameworkError(
+            "the blocks of a BlockMask are those of its mask_mod", str(error), "Build it anew"
+        ) from error
+    if not bool((own == block_mask.to_dense().cpu()).all()):
+        raise FrameworkError(
+            "the blocks of a BlockMask are those of its mask_mod",
+            f"other blocks than those of {mask}",
+            "Build it anew for these lengths",
+        )
