@@ -61,6 +61,18 @@ def test_trace_equals_torchs_own_evaluation(name):
     assert am.parse(repr(traced)) == traced
 
 
+def test_mask_mods_of_torch_and_transformers():
+    from torch.nn.attention.flex_attention import noop_mask
+    from transformers import masking_utils
+
+    assert am.trace(noop_mask) == am.everything()
+    sliding = masking_utils.sliding_window_overlay(4)
+    both = am.trace(masking_utils.and_masks(masking_utils.causal_mask_function, sliding))
+    assert np.array_equal(both.dense(8), am.window(3).dense(8))
+    either = am.trace(masking_utils.or_masks(masking_utils.causal_mask_function, sliding))
+    assert np.array_equal(either.dense(8), (am.causal() | am.window(3, None)).dense(8))
+
+
 def test_a_traced_mask_is_the_mask():
     assert am.trace(causal) == am.causal()
     assert am.trace(lambda b, h, q, k: True) == am.everything()

@@ -122,6 +122,11 @@ def test_a_ragged_batch_of_caches():
     assert np.array_equal(mask.dense(frame), visible(frame, lambda b, h, q, k: k <= q + cached[b], batch=3))
 
 
+def test_lengths_in_other_coordinates_are_not_bounded_by_kv_len():
+    assert am.padding(7).shift(k=4).dense(4)[0, 0, 0].tolist() == [True, True, True, False]
+    assert am.padding([7, 5]).shift(k=[4, 1]).dense(4)[:, 0, 0].sum(-1).tolist() == [3, 4]
+
+
 def test_a_step_per_sequence_equals_the_step_of_each():
     steps = [-2, 0, 4]
     whole = am.chunked(3).shift(q=steps, k=np.array(steps)).dense(8)

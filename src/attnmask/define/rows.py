@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from attnmask.define.mask import Term, b, lookup
@@ -31,7 +33,8 @@ def rows_of(table: Table) -> list[list[int]]:
 
 def table_of(rows: Sequence[Sequence[int]], batched: bool) -> Table:
     """Rows as a table (batch, n), or a single row as (n,)."""
-    return Table.of(rows if batched else rows[0])
+    shape = (len(rows), len(rows[0])) if batched else (len(rows[0]),)
+    return Table("int", shape, array("q", chain.from_iterable(rows)).tobytes())
 
 
 def entry(table: Table, at: Term) -> Any:

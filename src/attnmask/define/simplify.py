@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 
-from attnmask.define.canonical import normal
-from attnmask.define.language import Apply, Const, Lookup, Named, Node, join, sort_of
+from attnmask.define.canonical import Normalizer
+from attnmask.define.language import Apply, Const, Lookup, Named, Node, fold, join, sort_of
 from attnmask.define.linear import size
 from attnmask.define.mask import Mask
 from attnmask.define.masks.everything import everything
@@ -37,44 +38,50 @@ def simplify(mask: Mask) -> Mask:
     """
     if not isinstance(mask, Mask):
         raise MaskError("simplify takes a mask", f"{type(mask).__name__} {str(mask)[:60]!r}", "Write am.table(array)")
-    node = mask.node
-    while (shorter := _shorter(node)) != node:
+    node, shortened = mask.node, _Shortened()
+    while (shorter := shortened.of(node)) != node:
         node = shorter
     if isinstance(node, Const):
         return everything() if node.value else nothing()
     return Mask(node)
 
 
-def _shorter(node: Node) -> Node:
-    """The parts first, then the whole: it is replaced only by something strictly shorter, so there is an end."""
-    match node:
-        case Lookup(table, at):
-            return Lookup(table, tuple(_shorter(part) for part in at))
-        case Apply(op, args):
-            node = _applied(op, [_shorter(part) for part in args])
-            new = written(normal(node), _known(node))
-            return new if size(new) < size(node) else node
-    return node
+class _Shortened:
+    """Replaces the parts first, then the whole, each only by something strictly shorter, so that there is an end."""
+
+    def __init__(self) -> None:
+        self.normalizer = Normalizer()
+        self.normal: dict[Node, Node] = {}
+
+    def of(self, node: Node) -> Node:
+        """The expression, or a shorter one."""
+        match node:
+            case Lookup(table, at):
+                return Lookup(table, tuple(self.of(part) for part in at))
+            case Apply(op, args):
+                node = _applied(op, [self.of(part) for part in args])
+                new = written(self._normal(node), self._known(node))
+                return new if size(new) < size(node) else node
+        return node
+
+    def _normal(self, node: Node) -> Node:
+        if node not in self.normal:
+            self.normal[node] = fold(node, self.normalizer)
+        return self.normal[node]
+
+    def _known(self, node: Node) -> dict[Node, Node]:
+        """Normal form -> part, for the masks inside an expression; of equal ones the named, then its opposite."""
+        found = [part for part in _inside(node) if sort_of(part) == "bool"]
+        named = [part for part in found if isinstance(part, Named)]
+        opposites = [Apply("~", (part,)) for part in named]
+        known: dict[Node, Node] = {}
+        for part in (*named, *opposites, *found):
+            known.setdefault(self._normal(part), part)
+        return known
 
 
 def _applied(op: str, args: list[Node]) -> Node:
-    if op not in ("&", "|"):
-        return Apply(op, tuple(args))
-    node = args[0]
-    for part in args[1:]:
-        node = join(op, node, part)
-    return node
-
-
-def _known(node: Node) -> dict[Node, Node]:
-    """Normal form -> part, for the masks inside an expression; where several agree a named one, then its opposite."""
-    found = [part for part in _inside(node) if sort_of(part) == "bool"]
-    named = [part for part in found if isinstance(part, Named)]
-    opposites = [Apply("~", (part,)) for part in named]
-    known: dict[Node, Node] = {}
-    for part in (*named, *opposites, *found):
-        known.setdefault(normal(part), part)
-    return known
+    return reduce(lambda left, right: join(op, left, right), args) if op in ("&", "|") else Apply(op, tuple(args))
 
 
 def _inside(node: Node) -> Iterator[Node]:

@@ -113,13 +113,19 @@ class Traced:
         """The tensor method."""
         return ~self
 
-    def new_ones(self, shape: tuple[int, ...], **options: Any) -> Traced:
-        """The tensor method, for the single number that torch's ``and_masks`` starts from."""
-        return _single(shape, True)
+    def new_ones(self, size: tuple[int, ...] = (), **options: Any) -> Traced:
+        """The tensor method, for the single number that ``and_masks`` starts from."""
+        return _single(size, True)
 
-    def new_zeros(self, shape: tuple[int, ...], **options: Any) -> Traced:
-        """The tensor method, for the single number that torch's ``or_masks`` starts from."""
-        return _single(shape, False)
+    def new_zeros(self, size: tuple[int, ...] = (), **options: Any) -> Traced:
+        """The tensor method, for the single number that ``or_masks`` starts from."""
+        return _single(size, False)
+
+    device = None  # a traced value lies nowhere
+
+    def to(self, *where: Any, **options: Any) -> Traced:
+        """The tensor method: to move a traced value changes nothing."""
+        return self
 
     @classmethod
     def __torch_function__(

@@ -19,6 +19,11 @@ def test_blocks_per_sequence_and_head(batch, heads):
     assert_equal(am.blocks(pattern, [4, 3]), lambda b, h, q, k: pattern[b, h, q // 4, k // 3], 12, batch, heads)
 
 
+def test_an_axis_of_size_1_stands_for_all():
+    mask = am.blocks(np.eye(2, dtype=bool)[None, None], 2) & am.padding([3, 2])
+    assert_equal(mask, lambda b, h, q, k: q // 2 == k // 2 and k < [3, 2][b], 4, batch=2)
+
+
 def test_blocks_of_size_1_are_a_table():
     cells = RNG.random((6, 6)) < 0.5
     assert np.array_equal(am.blocks(cells, 1).dense(6), am.table(cells).dense(6))

@@ -88,6 +88,7 @@ FORMULAS = {
         lambda b, q, k: k <= q and (k < [2, 3][b] or b == 1 or (q < 5) == (k < 5)),
         2,
     ),
+    "graph": (am.graph([(0, 0), (5, 2), (4, 6)], 7), lambda b, q, k: (q, k) in {(0, 0), (5, 2), (4, 6)}, 1),
     "tree": (am.tree(PARENTS), lambda b, q, k: k in lineage(PARENTS[b], q), 2),
     "tree after a cache": (
         am.tree(PARENTS[0][:4], offset=3),

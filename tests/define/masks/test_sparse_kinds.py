@@ -42,8 +42,9 @@ def test_landmarks_everywhere():
 
 def test_landmarks_are_total():
     """Positions before 0 and behind the last landmark are no landmarks."""
-    dense = am.landmarks([1]).dense(am.Frame(6, 4, q_start=-2))[0, 0]
-    assert np.array_equal(dense, np.array([[q == 1 or k == 1 for k in range(4)] for q in range(-2, 4)]))
+    for place in (0, 1):
+        dense = am.landmarks([place]).dense(am.Frame(6, 4, q_start=-2))[0, 0]
+        assert np.array_equal(dense, np.array([[place in (q, k) for k in range(4)] for q in range(-2, 4)]))
 
 
 def test_a_window_per_head():

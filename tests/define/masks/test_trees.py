@@ -159,6 +159,7 @@ def test_block_diffusion(n, size):
         (lambda: am.shared_prefix([2, -1]), "[2, -1]"),
         (lambda: am.shared_prefix([[2, 1], [2, 2]]), "[[2, 1], [2, 2]]"),
         (lambda: am.shared_prefix([2, 1, 1], parents=[-1, 2, 0]), "parent 2 of part 1"),
+        (lambda: am.shared_prefix([2, 1, 1], parents=[-1, 1, 0]), "parent 1 of part 1"),
         (lambda: am.shared_prefix([2, 1, 1], parents=[-1, 0]), "(3,) and (2,)"),
         (lambda: am.shared_prefix([2, 1], parents=[[-1, 0], [-1, 0]]), "(2,) and (2, 2)"),
         (lambda: am.shared_prefix([2.0, 1]), "float64 values"),

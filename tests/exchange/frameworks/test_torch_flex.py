@@ -5,11 +5,11 @@ import time
 import numpy as np
 import pytest
 import torch
-from tests.lower.at_length import kinds_at
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 import attnmask as am
 from attnmask.errors import FrameworkError
+from tests.lower.at_length import kinds_at
 
 FIELDS = ("kv_num_blocks", "full_kv_num_blocks", "q_num_blocks", "full_q_num_blocks")
 INDICES = ("kv_indices", "full_kv_indices", "q_indices", "full_q_indices")

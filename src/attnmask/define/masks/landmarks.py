@@ -5,7 +5,7 @@ from typing import Any
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, Term, k, maximum, minimum, q
-from attnmask.define.rows import entry, has_batch, rows_of, table_of, whole_rows
+from attnmask.define.rows import entry, rows_of, whole_rows
 from attnmask.define.tables import Table
 from attnmask.errors import MaskError
 
@@ -45,11 +45,11 @@ def landmarks(positions: Any) -> Mask:
 def _flags(table: Table) -> Table:
     """Whether a landmark stands at position -1, 0, .. and one past the last landmark: no at both ends."""
     size = table.bounds[1] + 3
-    rows = [[False] * size for _ in rows_of(table)]
+    rows = [bytearray(size) for _ in rows_of(table)]
     for flags, places in zip(rows, rows_of(table), strict=True):
         for place in places:
             flags[place + 1] = True
-    return table_of(rows, has_batch(table))
+    return Table("bool", (*table.shape[:-1], size), b"".join(rows))
 
 
 def _place(position: Term, flags: Table) -> Term:

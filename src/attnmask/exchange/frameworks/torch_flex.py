@@ -32,7 +32,7 @@ def write(mask: Mask, frame: Frame, *, block_size: int | tuple[int, int] = 128, 
     import torch
     from torch.nn.attention.flex_attention import BlockMask
 
-    pair = (block_size, block_size) if isinstance(block_size, int) else tuple(block_size)
+    pair = (block_size, block_size) if isinstance(block_size, int) else (block_size[0], block_size[1])
     kinds = tiles.lower(mask, frame, tile=pair).dense()  # (batch, heads, block rows, block columns)
     tables = []
     for kind in (PARTIAL, FULL):
