@@ -31,7 +31,7 @@ def entry(name: str) -> str:
     mask, frame = module.EXAMPLES[0]
     picture = am.show(mask, frame).text()
     return (
-        f"## {name}\n\n`am.{name}{inspect.signature(function)}`\n\n{sentence}\n\n{source}\n\n```text\n{picture}\n```\n"
+        f"## {name}\n\n`am.{name}({parameters(function)})`\n\n{sentence}\n\n{source}\n\n```text\n{picture}\n```\n"
     )
 
 

@@ -57,6 +57,7 @@ ATTEMPTS = (
     SMALL,
     SMALL | UNGROUPED,
     SMALL | HEAD_SIZES | UNGROUPED | dict.fromkeys(LAYERS, 8),  # hybrids with attention in every fourth layer
+    {name: size for name, size in (SMALL | HEAD_SIZES).items() if name not in LAYERS},  # where a list counts the layers
     LAYERS,
 )
 SPECIAL = {
