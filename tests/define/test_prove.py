@@ -5,16 +5,13 @@ import time
 
 import numpy as np
 import pytest
-import z3
 from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
 import attnmask as am
-from attnmask.define import formulas
-from attnmask.define.tables import SparseTable, Table
+from attnmask.define.tables import Table
 from attnmask.errors import MaskError, MissingExtra
 from attnmask.lower.arrays import evaluate
-from tests.strategies import frames, kinds, terms
+from tests.strategies import BATCH, REACH, frames, masks, terms
 
 q, k, b, h = am.q, am.k, am.b, am.h
 IDS = [0, 0, 1, 1, 1, 2]
@@ -79,7 +76,7 @@ def test_the_smallest_counter_example(name):
     found = am.equivalent(left, right)
     assert isinstance(found, am.CounterExample)
     assert not found
-    smallest = min(wrong_places(left, right), key=lambda at: (sum(at), at))
+    smallest = min(wrong_places(left, right), key=by_size)
     assert (found.b, found.h, found.q, found.k) == smallest
     assert (found.left, found.right) == tuple(evaluate(mask.node, *smallest) for mask in (left, right))
 
@@ -144,6 +141,12 @@ def test_any_lengths_are_not_negative():
     assert not am.implies(k < 0 - am.lookup([2], b), am.nothing(), tables="any")
 
 
+def test_any_divisors_are_positive():
+    divisor = am.lookup([2, 3], b)
+    assert am.implies(am.same(q % divisor, 0), divisor >= 1, tables="any")
+    assert not am.implies(am.causal(), divisor >= 1, tables="any")
+
+
 def test_the_entries_of_a_counter_example_make_it_one():
     left, right = am.documents(IDS) & am.padding([3]), am.causal()
     found = am.implies(left, right, tables="any")
@@ -154,69 +157,19 @@ def test_the_entries_of_a_counter_example_make_it_one():
     assert found.k < entries[(1,), (0,)]
 
 
-@given(st.lists(st.integers(-3, 3), min_size=1, max_size=12))
-def test_property_runs_hold_all_entries(items):
-    for steps in (True, False):
-        found = formulas.runs(items, steps=steps)
-        ends = [run.start for run in found[1:]] + [len(items)]
-        read = [
-            run.first + run.step * (place - run.start)
-            for run, end in zip(found, ends, strict=True)
-            for place in range(run.start, end)
-        ]
-        assert read == items
-
-
-TABLES = [
-    Table.of([4, 4, 1, 2, 3, 9]),
-    Table.of([[1, 1, 1], [1, 1, 1], [1, 2, 0]]),
-    Table.of([[[True], [False]], [[False], [False]]]),
-    Table.of(np.arange(24).reshape(2, 3, 4) % 5 > 1),
-    SparseTable.of_codes([1, 3, 4, 11], (3, 4)),
-    Table.of(7),
-]
-
-
-@pytest.mark.parametrize("table", TABLES, ids=lambda table: str(table.shape))
-def test_formulas_of_tables_hold_every_entry(table):
-    maker = formulas.Formulas(z3, any_tables=False)
-    for at in np.ndindex(*table.shape):
-        entry = z3.simplify(maker.lookup(table, tuple(z3.IntVal(int(place)) for place in at)))
-        assert str(entry) == str(bool(table[at]) if table.kind == "bool" else table[at])
-
-
-def test_z3_divides_as_python_does():
-    maker = formulas.Formulas(z3, any_tables=False)
-    for x in range(-12, 13):
-        for y in range(1, 6):
-            pair = (z3.IntVal(x), z3.IntVal(y))
-            assert z3.simplify(maker.apply("//", pair)).as_long() == x // y
-            assert z3.simplify(maker.apply("%", pair)).as_long() == x % y
-    # ... and for every dividend: floor division is the number with this one property
-    for y in range(1, 20):
-        x = z3.Int("x")
-        whole, rest = maker.apply("//", (x, z3.IntVal(y))), maker.apply("%", (x, z3.IntVal(y)))
-        solver = z3.Solver()
-        solver.add(z3.Not(z3.And(whole * y + rest == x, rest >= 0, rest < y)))
-        assert solver.check() == z3.unsat
-
-
-simple = st.one_of(kinds, st.builds(lambda one, other: one & other, kinds, kinds), st.builds(lambda one: ~one, kinds))
-
-
-@given(simple, simple, frames())
+@given(masks, masks, frames())
 @few
 def test_property_verdicts_agree_with_dense(one, other, frame):
     verdict = am.equivalent(one, other)
     assume(not isinstance(verdict, am.Undecided))
-    left, right = np.broadcast_arrays(one.dense(frame), other.dense(frame))
     if verdict:
+        left, right = np.broadcast_arrays(one.dense(frame), other.dense(frame))
         assert np.array_equal(left, right)
     else:
         confirm(verdict, one, other)
 
 
-@given(simple, terms(depth=2), terms(depth=2), frames())
+@given(masks, terms(depth=2), terms(depth=2), frames())
 @few
 def test_property_implications_agree_with_dense(one, x, y, frame):
     other = one | (x <= y)
@@ -229,6 +182,23 @@ def test_property_implications_agree_with_dense(one, x, y, frame):
     else:
         assert verdict.left
         confirm(verdict, other, one)
+
+
+@given(masks, masks)
+@few
+def test_property_counter_examples_are_the_smallest(one, other):
+    verdict = am.equivalent(one, other)
+    wrong = np.logical_xor(*(mask.dense(am.Frame(REACH, batch=BATCH)) for mask in (one, other)))
+    places = [tuple(map(int, place)) for place in np.argwhere(wrong)]
+    if places:
+        assert isinstance(verdict, am.CounterExample)
+        found = (verdict.b, verdict.h, verdict.q, verdict.k)
+        assert found == min(places, key=by_size) or by_size(found) < min(map(by_size, places))
+        assert verdict.q >= 0
+
+
+def by_size(place):
+    return (sum(place), place)
 
 
 def confirm(verdict, *masks):

@@ -257,9 +257,8 @@ class Mask:
         Args:
             documents: a ``documents()`` mask, or its ids (kv_len,) or (batch, kv_len); each document in one piece.
         """
-        from attnmask.define.within import within  # it makes masks itself
-
-        return within(self, documents)
+        mask: Mask = LATER["within"](self, documents)
+        return mask
 
     def to_json(self) -> str:
         """The mask as JSON text; ``Mask.from_json`` reads it back."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attnmask.define import mask as words
+from attnmask.define import within as _within  # noqa: F401  # gives Mask the method that texts may call
 from attnmask.define.kind import kinds
 from attnmask.define.language import Const
 from attnmask.define.mask import LATER, Mask, Term

@@ -8,7 +8,7 @@ from typing import Any
 
 from attnmask.define.kind import kinds
 from attnmask.define.language import Apply, Index, Lookup, Named, Node, Rebuild, fold
-from attnmask.define.mask import Mask
+from attnmask.define.mask import LATER, Mask
 from attnmask.define.rows import has_batch, rows_of, table_of
 from attnmask.define.tables import Table
 from attnmask.errors import MaskError
@@ -63,3 +63,6 @@ class _Inside(Rebuild):
 
     def lookup(self, table: Table, at: tuple[Node, ...]) -> Node:
         return Lookup(replace(table, role="value"), at)  # lengths in a document are not bounded by kv_len
+
+
+LATER["within"] = within

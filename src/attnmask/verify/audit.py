@@ -13,8 +13,9 @@ from typing import Any
 from attnmask import page
 from attnmask.define.mask import Mask
 from attnmask.errors import AttnmaskError, TargetError
+from attnmask.verify.calls import Log
 from attnmask.verify.check import Progress, check
-from attnmask.verify.record import Log, record
+from attnmask.verify.record import record
 from attnmask.verify.report import Report
 from attnmask.verify.target import Target, load
 

@@ -13,7 +13,7 @@ from torch.nn.modules import module as modules
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from attnmask.exchange.diagnose import Finding
-from attnmask.verify.record import Call, Log
+from attnmask.verify.calls import Call, Log
 from attnmask.verify.torch import kernels
 
 NATIVE = ("_native_multi_head_attention", "_transformer_encoder_layer_fwd")
