@@ -30,9 +30,7 @@ def entry(name: str) -> str:
     source = inspect.getdoc(module).split("\n\n")[0].replace("\n", " ").replace("``", "`")
     mask, frame = module.EXAMPLES[0]
     picture = am.show(mask, frame).text()
-    return (
-        f"## {name}\n\n`am.{name}({parameters(function)})`\n\n{sentence}\n\n{source}\n\n```text\n{picture}\n```\n"
-    )
+    return f"## {name}\n\n`am.{name}({parameters(function)})`\n\n{sentence}\n\n{source}\n\n```text\n{picture}\n```\n"
 
 
 def parameters(function: Callable[..., object]) -> str:

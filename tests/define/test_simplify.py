@@ -201,7 +201,7 @@ q, k, b = am.q, am.k, am.b
         (abs(q - k) <= 2, "abs(q - k) <= 2"),
         (am.lookup([[5, 7]], 0, 1) <= k, "7 <= k"),
         (am.lookup([[5, 7]], 0, 2) <= k, "lookup([[5, 7]], 0, 2) <= k"),
-        (am.lookup([5, 7], q + 0) < k, "lookup([5, 7], q) < k"),
+        (am.lookup([5, 7], q + 0) + 0 < k, "lookup([5, 7], q + 0) < k"),
     ],
     ids=str,
 )
@@ -232,6 +232,18 @@ def test_texts(mask, text):
 def test_one_canonical_form(one, other):
     assert canonical(one) == canonical(other)
     assert hash(canonical(one)) == hash(canonical(other))
+
+
+def test_what_fits_a_frame_still_does():
+    """Another form of a position may have wider bounds, or name the batch."""
+    remainder = am.lookup([4, 5], (q - k) % 3 - 1) + 0 < 5
+    frame = am.Frame(1, 2, q_start=2)
+    assert (
+        am.simplify(remainder).dense(frame)[0, 0].tolist() == remainder.dense(frame)[0, 0].tolist() == [[False, True]]
+    )
+    assert am.simplify(remainder) != remainder
+    batch = am.lookup([1, 2, 3], b + 0) + 0 <= k
+    assert am.simplify(batch).dense(am.Frame(4, batch=2)).shape == (2, 1, 4, 4)
 
 
 def test_a_large_union_is_simplified_in_time():

@@ -20,7 +20,8 @@ def canonical(mask: Mask) -> Mask:
     """The form in which masks that the laws make equal are one, whatever they were called.
 
     Two masks with one canonical form are visible at the same positions; the reverse is not promised (``am.equivalent``
-    decides it). The names of the parts are lost: ``am.simplify`` keeps them.
+    decides it). The names of the parts are lost, and look-ups may come to ask for their positions in another way, which fewer
+    frames are seen to fit: this form is for comparing, ``am.simplify`` for use.
 
     >>> import attnmask as am
     >>> canonical(am.window(3) & am.causal())

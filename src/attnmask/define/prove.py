@@ -78,9 +78,15 @@ class CounterExample:
         return f"CounterExample: {place}: {sides}{' with ' * bool(held)}{', '.join(held)}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Undecided:
-    """Neither proved nor refuted, for this reason. An error as a condition."""
+    """Neither proved nor refuted, for this reason. An error as a condition.
+
+    >>> import attnmask as am
+    >>> squares = am.documents([position**2 % 9973 for position in range(9000)])
+    >>> am.implies(squares, am.causal())
+    Undecided: the tables consist of more than 4096 runs of entries
+    """
 
     reason: str
 
@@ -90,6 +96,9 @@ class Undecided:
             self.reason,
             "Give it more time (seconds=60), or compare the masks in one frame: (a.dense(f) == b.dense(f)).all()",
         )
+
+    def __repr__(self) -> str:
+        return f"Undecided: {self.reason}"
 
 
 Verdict: TypeAlias = Proof | CounterExample | Undecided

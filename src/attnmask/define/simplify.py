@@ -27,8 +27,8 @@ def simplify(mask: Mask) -> Mask:
     nothing()
 
     Parts keep their names unless something shorter says the same: ``window(5) & window(3, 2)`` becomes
-    ``(k <= q) & (q - k <= 3)``. A mask that no law of ``define/laws.py`` shortens is returned as it is. Look-ups may
-    disappear, so that the result fits every frame that the mask fits, and perhaps more.
+    ``(k <= q) & (q - k <= 3)``. A mask that no law of ``define/laws.py`` shortens is returned as it is. Look-ups stay as
+    they are or disappear, so that the result fits every frame that the mask fits, and perhaps more.
 
     Args:
         mask: any mask.
@@ -56,13 +56,11 @@ class _Shortened:
     def of(self, node: Node) -> Node:
         """The expression, or a shorter one."""
         match node:
-            case Lookup(table, at):
-                return Lookup(table, tuple(self.of(part) for part in at))
             case Apply(op, args):
                 node = _applied(op, [self.of(part) for part in args])
                 new = written(self._normal(node), self._known(node))
                 return new if size(new) < size(node) else node
-        return node
+        return node  # positions of a look-up, too: another form of them might no longer be seen to stay inside
 
     def _normal(self, node: Node) -> Node:
         if node not in self.normal:
@@ -70,8 +68,8 @@ class _Shortened:
         return self.normal[node]
 
     def _known(self, node: Node) -> dict[Node, Node]:
-        """Normal form -> part, for the masks inside an expression; of equal ones the named, then its opposite."""
-        found = [part for part in _inside(node) if sort_of(part) == "bool"]
+        """Normal form -> part, for the masks and look-ups inside an expression; of equal ones the named first."""
+        found = [part for part in _inside(node) if sort_of(part) == "bool" or isinstance(part, Lookup)]
         named = [part for part in found if isinstance(part, Named)]
         opposites = [Apply("~", (part,)) for part in named]
         known: dict[Node, Node] = {}
@@ -85,6 +83,6 @@ def _applied(op: str, args: list[Node]) -> Node:
 
 
 def _inside(node: Node) -> Iterator[Node]:
-    for part in node.args if isinstance(node, Apply) else node.at if isinstance(node, Lookup) else ():
+    for part in node.args if isinstance(node, Apply) else ():
         yield part
         yield from _inside(part)
