@@ -56,7 +56,7 @@ def test_from_one_framework_to_another_and_back(first, second):
 
 def test_unknown_framework():
     text = (
-        "a framework is one of jax.nn, tensorflow, torch.mha, torch.sdpa; got 'pytorch'. "
+        "a framework is one of jax.nn, tensorflow, torch.flex, torch.mha, torch.sdpa; got 'pytorch'. "
         "Write am.export(mask, 'jax.nn', frame) or am.read(value, 'jax.nn')."
     )
     for call in (lambda: export(am.causal(), "pytorch", 3), lambda: read(np.tri(3), "pytorch")):

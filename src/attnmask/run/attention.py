@@ -6,8 +6,8 @@ from typing import Any
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
-from attnmask.run.choose import choose
-from attnmask.run.contract import checked_frame, checked_library, checked_mask, checked_scale
+from attnmask.run.calls import settled
+from attnmask.run.contract import checked_scale
 
 
 def attention(
@@ -52,10 +52,8 @@ def attention(
         InputError: shapes, libraries, the mask or the engine do not fit.
         FrameError: the mask cannot be seen in this frame.
     """
-    library = checked_library(q=q, k=k, v=v)
-    mask = checked_mask(mask)
-    frame = checked_frame(frame, mask, q, k)
-    return choose(engine, library).attention(q, k, v, mask, frame, checked_scale(scale, q.shape[3]))
+    module, mask, frame = settled(mask, frame, engine, q=q, k=k, v=v)
+    return module.attention(q, k, v, mask, frame, checked_scale(scale, q.shape[3]))
 
 
 def attention_weights(
@@ -86,7 +84,5 @@ def attention_weights(
         InputError: shapes, libraries or the mask do not fit.
         FrameError: the mask cannot be seen in this frame.
     """
-    library = checked_library(q=q, k=k)
-    mask = checked_mask(mask)
-    frame = checked_frame(frame, mask, q, k)
-    return choose(None, library).attention_weights(q, k, mask, frame, checked_scale(scale, q.shape[3]))
+    module, mask, frame = settled(mask, frame, None, q=q, k=k)
+    return module.attention_weights(q, k, mask, frame, checked_scale(scale, q.shape[3]))

@@ -24,10 +24,15 @@ def constant_when_compiled(function: F) -> F:
     return function
 
 
+def compiling() -> bool:
+    """Whether torch.compile is looking."""
+    torch = sys.modules.get("torch")
+    return torch is not None and bool(torch.compiler.is_compiling())
+
+
 def opaque(mask: Mask) -> bool:
     """Whether torch.compile is looking, at a mask that it cannot look into: one with tables."""
-    torch = sys.modules.get("torch")
-    return torch is not None and torch.compiler.is_compiling() and fold(mask.node, _HasTables())
+    return compiling() and fold(mask.node, _HasTables())
 
 
 def data_of(mask: Mask) -> Data:

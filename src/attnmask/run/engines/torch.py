@@ -1,7 +1,11 @@
-"""torch's own ``scaled_dot_product_attention``, kept from averaging or NaN where a row sees nothing."""
+"""torch's own attention kernels: one call where they know the mask, a few over what is visible, or one with a mask.
+
+Empty rows are kept from averaging or NaN.
+"""
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -13,21 +17,39 @@ from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.exchange.common import EVERYTHING, is_causal_from_start
 from attnmask.lower.grid import dense_torch
-from attnmask.run.compiled import Data, data_of, mask_of, opaque
+from attnmask.run import torch_pieces
+from attnmask.run.compiled import Data, compiling, data_of, mask_of, opaque
+from attnmask.run.plan import Plan, choice
 
 LIBRARY = "torch"
 
+KEPT = 1 << 18  # pairs of a mask that is kept as a tensor between calls
+
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
-    """The fused kernel that torch chooses; causal and full attention need no mask array."""
+    """The fastest exact way to run the mask; see ``run/plan``."""
     grouped = q.shape[1] != k.shape[1]
     if is_causal_from_start(mask, frame):
         return scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
     if mask == EVERYTHING:
         return scaled_dot_product_attention(q, k, v, scale=scale, enable_gqa=grouped)
+    found = None if compiling() else choice(mask, frame, q.shape[0], q.shape[1])
+    if found is not None and found.single is not None:
+        return _one_call(q, k, v, found, scale)
+    if found is not None and torch_pieces.supported(q, k, v):
+        return torch_pieces.attend(q, k, v, found, scale)
     visible, empty = _visible(mask, frame, q)
     output = scaled_dot_product_attention(q, k, v, attn_mask=visible, scale=scale, enable_gqa=grouped)
-    return torch.where(empty, 0.0, output)
+    return output if empty is None else torch.where(empty, 0.0, output)
+
+
+def _one_call(q: Any, k: Any, v: Any, plan: Plan, scale: float) -> Any:
+    """All rows see one run of keys, or are causal in it."""
+    piece = plan.single
+    assert piece is not None
+    keys, values = (array.narrow(2, piece.k_start, piece.keys) for array in (k, v))
+    grouped = q.shape[1] != k.shape[1]
+    return scaled_dot_product_attention(q, keys, values, is_causal=piece.causal, scale=scale, enable_gqa=grouped)
 
 
 def attention_weights(q: Any, k: Any, mask: Mask, frame: Frame, scale: float) -> Any:
@@ -36,7 +58,7 @@ def attention_weights(q: Any, k: Any, mask: Mask, frame: Frame, scale: float) ->
     keys = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
     scores = (q * scale) @ keys.transpose(2, 3)
     weights = torch.softmax(torch.where(visible, scores, -math.inf), dim=-1)
-    return torch.where(empty, 0.0, weights)
+    return weights if empty is None else torch.where(empty, 0.0, weights)
 
 
 def _visible(mask: Mask, frame: Frame, q: Any) -> tuple[Any, Any]:
@@ -44,14 +66,32 @@ def _visible(mask: Mask, frame: Frame, q: Any) -> tuple[Any, Any]:
 
     What an empty row gives differs between the kernels of torch; a row that sees something is safe in all of them.
     """
-    if opaque(mask):
-        visible = _visible_in_graph(
-            _number(data_of(mask), frame.q_len, frame.kv_len, frame.q_start, frame.batch, frame.heads), q.device
-        )
-    else:
-        visible = dense_torch(mask, frame, q.device)
+    if compiling():
+        return _opened(_traced(mask, frame, q), frame)
+    if frame.q_len * frame.kv_len <= KEPT:
+        return _kept(mask, frame, q.device)
+    return _opened(dense_torch(mask, frame, q.device), frame)
+
+
+def _opened(visible: Any, frame: Frame) -> tuple[Any, Any]:
     empty = ~visible.any(-1, keepdim=True)
     return (visible | empty).expand(-1, -1, frame.q_len, frame.kv_len), empty
+
+
+@functools.lru_cache(maxsize=64)
+def _kept(mask: Mask, frame: Frame, device: torch.device) -> tuple[Any, Any]:
+    """Small masks are kept between calls, and known to have no empty rows (None)."""
+    with torch.inference_mode(False):  # a mask made in inference mode must still serve training
+        visible, empty = _opened(dense_torch(mask, frame, device), frame)
+        nothing = device.type != "meta" and not empty.any()
+        return visible.contiguous(), None if nothing else empty
+
+
+def _traced(mask: Mask, frame: Frame, q: Any) -> Any:
+    if not opaque(mask):
+        return dense_torch(mask, frame, q.device)
+    sizes = (frame.q_len, frame.kv_len, frame.q_start, frame.batch, frame.heads)
+    return _visible_in_graph(_number(data_of(mask), *sizes), q.device)
 
 
 # Tables cannot be traced: in a compiled graph the mask is a number, and one operation that computes it.

@@ -1,0 +1,48 @@
+"""What a call runs, settled once for all calls with the same mask and the same shapes."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from attnmask.define.frame import Frame
+from attnmask.define.mask import Mask
+from attnmask.run.choose import choose
+from attnmask.run.compiled import compiling
+from attnmask.run.contract import checked_frame, checked_library, checked_mask
+
+Settled = tuple[ModuleType, Mask, Frame]
+
+MOST = 1024  # calls that are remembered
+_SETTLED: dict[Any, Settled] = {}
+
+
+def settled(mask: Mask | None, frame: Frame | int | None, engine: str | None, **arrays: Any) -> Settled:
+    """The engine of a call, its mask and its frame, after all checks."""
+    key = None if compiling() else _key(mask, frame, engine, arrays)
+    known = _SETTLED.get(key) if key is not None else None
+    if known is not None:
+        return known
+    found = _checked(mask, frame, engine, arrays)
+    if key is not None:
+        if len(_SETTLED) >= MOST:
+            _SETTLED.clear()
+        _SETTLED[key] = found
+    return found
+
+
+def _key(mask: Any, frame: Any, engine: Any, arrays: dict[str, Any]) -> Any:
+    """All that the checks look at; None where something cannot be a key, which the checks will refuse."""
+    try:
+        key = (mask, frame, engine, *[(type(array), array.shape, array.dtype) for array in arrays.values()])
+        hash(key)
+    except (AttributeError, TypeError):
+        return None
+    return key
+
+
+def _checked(mask: Any, frame: Any, engine: str | None, arrays: dict[str, Any]) -> Settled:
+    library = checked_library(**arrays)
+    of_call = checked_mask(mask)
+    in_frame = checked_frame(frame, of_call, arrays["q"], arrays["k"])
+    return choose(engine, library), of_call, in_frame

@@ -1,0 +1,93 @@
+"""The pieces of a plan: rectangles of queries and keys that one kernel call computes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+MOST_KEYS = 8192  # in one call, over all of its tiles: what a call allocates beside its output stays in cache
+
+
+class Piece(NamedTuple):
+    """``count`` tiles of one shape: tile i is rows ``q_start + i * q_step ..`` and keys ``k_start + i * k_step ..``.
+
+    Attributes:
+        batch: the one batch it belongs to; None for all.
+        head: the one head it belongs to; None for all.
+        layer: 0 where the piece is the first of its rows; pieces of later layers are merged into those before.
+        rows: queries of a tile.
+        keys: keys of a tile.
+        causal: row i of a tile sees its keys 0 .. i.
+        hidden: hidden pairs of every tile (rows, keys), or None.
+        chosen: the keys by number (keys,), where they are not contiguous; then there is one tile.
+    """
+
+    batch: int | None
+    head: int | None
+    layer: int
+    q_start: int
+    rows: int
+    k_start: int
+    keys: int
+    causal: bool = False
+    hidden: Bools | None = None
+    chosen: Ints | None = None
+    count: int = 1
+    q_step: int = 0
+    k_step: int = 0
+
+    @property
+    def empty(self) -> Bools | None:
+        """Rows of a tile that see nothing in it (rows,); None if there are none."""
+        if self.hidden is None:
+            return None
+        empty: Bools = self.hidden.all(1)
+        return empty if empty.any() else None
+
+    @property
+    def pairs(self) -> int:
+        """Pairs that are computed."""
+        return self.count * (self.rows * (self.rows + 1) // 2 if self.causal else self.rows * self.keys)
+
+    @property
+    def visible(self) -> int:
+        """Pairs that are visible."""
+        return self.pairs - (0 if self.hidden is None else self.count * int(self.hidden.sum()))
+
+
+def in_progressions(pieces: list[Piece]) -> list[Piece]:
+    """The same pieces by layer, those of equal tiles at equal distances as one."""
+    groups: dict[object, list[Piece]] = {}
+    for piece in pieces:
+        groups.setdefault(_shape(piece), []).append(piece)
+    joined = [one for group in groups.values() for one in _joined(group)]
+    return sorted(joined, key=lambda piece: (piece.layer, piece.batch or 0, piece.head or 0, piece.q_start))
+
+
+def _shape(piece: Piece) -> object:
+    """What equal tiles have in common; a piece that stands alone has only itself in common."""
+    if piece.chosen is not None or piece.causal:
+        return id(piece)
+    hidden = None if piece.hidden is None else np.packbits(piece.hidden).tobytes()
+    return (piece.batch, piece.head, piece.layer, piece.rows, piece.keys, hidden)
+
+
+def _joined(group: list[Piece]) -> list[Piece]:
+    """Tiles of one shape, in order of their rows, as few progressions."""
+    done = [group[0]]
+    for piece in group[1:]:
+        last = done[-1]
+        step = (piece.q_start - last.q_start, piece.k_start - last.k_start)
+        expected = (last.count * last.q_step, last.count * last.k_step)
+        fits = step[1] >= 0 if last.count == 1 else step == expected
+        if fits and (last.count + 1) * last.keys <= MOST_KEYS:
+            steps = step if last.count == 1 else (last.q_step, last.k_step)
+            done[-1] = last._replace(count=last.count + 1, q_step=steps[0], k_step=steps[1])
+        else:
+            done.append(piece)
+    return done

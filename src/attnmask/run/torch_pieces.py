@@ -1,0 +1,190 @@
+"""The pieces of a plan on the CPU, with torch's fused kernel, forward and backward.
+
+The kernel gives for each row the log-sum-exp of its scores; with it the pieces of a row are merged exactly. Backward,
+each piece is given the output and log-sum-exp of its whole rows, which makes its gradients parts of the whole ones.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from attnmask.run.pieces import Piece
+from attnmask.run.plan import Plan
+
+_forward_kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+_backward_kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
+
+def supported(q: Any, k: Any, v: Any) -> bool:
+    """Whether the kernel takes these tensors, and nobody looks at the operations inside."""
+    return (
+        q.device.type == "cpu"
+        and q.dtype in DTYPES
+        and q.dtype == k.dtype == v.dtype
+        and q.shape[3] == v.shape[3]
+        and not torch._C._are_functorch_transforms_active()
+    )
+
+
+def attend(q: Any, k: Any, v: Any, plan: Plan, scale: float) -> Any:
+    """The output (batch, heads, q_len, dim)."""
+    output: Any = _Attend.apply(_rows(q), _rows(k), _rows(v), plan, scale)
+    return output
+
+
+class _Attend(torch.autograd.Function):
+    """Forward and backward piece by piece."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Any, k: Any, v: Any, plan: Plan, scale: float) -> Any:
+        output, lse = _forward(q, k, v, plan, scale)
+        ctx.save_for_backward(q, k, v, output, lse)
+        ctx.plan, ctx.scale = plan, scale
+        return output
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Any) -> Any:
+        return (*_backward(*ctx.saved_tensors, _rows(grad), ctx.plan, ctx.scale), None, None)
+
+
+def _rows(array: Any) -> Any:
+    """The kernel wants the numbers of a row side by side."""
+    return array if array.stride(3) == 1 else array.contiguous()
+
+
+def _forward(q: Any, k: Any, v: Any, plan: Plan, scale: float) -> tuple[Any, Any]:
+    merged = plan.pieces[-1].layer > 0 if plan.pieces else False
+    covered = sum(piece.rows * piece.count for piece in plan.pieces if piece.layer == 0)
+    whole = covered == plan.frame.q_len * plan.frame.batch * plan.frame.heads
+    batch, heads, q_len, dim = q.shape
+    dtype = _sum_dtype(q.dtype) if merged else q.dtype
+    new = torch.empty if whole else torch.zeros
+    output = new(batch, q_len, heads, dim, dtype=dtype).transpose(1, 2)  # as the kernel lays it out
+    lse = new(batch, q_len, heads, dtype=_sum_dtype(q.dtype)).transpose(1, 2)
+    for piece in plan.pieces:
+        bias, empty = _bias(piece, q.dtype), piece.empty
+        for part in _parts(piece, batch):
+            queries, keys, values = _queries(q, part), _keys(k, part, heads), _keys(v, part, heads)
+            result, part_lse = _forward_kernel(queries, keys, values, 0.0, piece.causal, attn_mask=bias, scale=scale)
+            if empty is not None:
+                part_lse.masked_fill_(torch.from_numpy(empty), -math.inf)  # the kernel gives 0
+            _put(_queries(output, part), _row_numbers(lse, part), result, part_lse, piece.layer)
+    if any(piece.hidden is not None for piece in plan.pieces):
+        lse.masked_fill_(lse == -math.inf, 0.0)  # rows that see nothing: their weights are exp(-inf - 0)
+    return output.to(q.dtype), lse
+
+
+def _put(output: Any, lse: Any, result: Any, part_lse: Any, layer: int) -> None:
+    """Write the first part of rows, or merge a later part into them."""
+    if layer == 0:
+        output.copy_(result)
+        lse.copy_(part_lse)
+        return
+    total = torch.logaddexp(lse, part_lse)
+    finite = total.masked_fill(total == -math.inf, 0.0)
+    output.mul_((lse - finite).exp_().unsqueeze(-1))
+    output.add_(result * (part_lse - finite).exp_().unsqueeze(-1))
+    lse.copy_(total)
+
+
+def _backward(
+    q: Any, k: Any, v: Any, output: Any, lse: Any, grad: Any, plan: Plan, scale: float
+) -> tuple[Any, Any, Any]:
+    dtype, heads = _sum_dtype(q.dtype), q.shape[1]
+    grad_q, grad_k, grad_v = (torch.zeros(array.shape, dtype=dtype) for array in (q, k, v))
+    for piece in plan.pieces:
+        bias = _bias(piece, q.dtype)
+        for part in _parts(piece, q.shape[0]):
+            rows = (_queries(grad, part), _queries(q, part), _keys(k, part, heads), _keys(v, part, heads))
+            ends = (_queries(output, part), _row_numbers(lse, part))
+            parts = _backward_kernel(*rows, *ends, 0.0, piece.causal, attn_mask=bias, scale=scale)
+            into = _queries(grad_q, part)
+            into.copy_(parts[0]) if piece.layer == 0 else into.add_(parts[0])
+            _add_keys(grad_k, parts[1], part, heads)
+            _add_keys(grad_v, parts[2], part, heads)
+    return grad_q.to(q.dtype), grad_k.to(q.dtype), grad_v.to(q.dtype)
+
+
+def _sum_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Sums over pieces, and log-sum-exps, have at least 32 bits."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _bias(piece: Piece, dtype: torch.dtype) -> Any:
+    """0 where visible, -inf where hidden, for all tiles, batches and heads; None where nothing is hidden."""
+    if piece.hidden is None:
+        return None
+    bias = torch.zeros(piece.hidden.shape, dtype=dtype).masked_fill_(torch.from_numpy(piece.hidden), -math.inf)
+    return bias[None, None]
+
+
+def _parts(piece: Piece, batch: int) -> list[Piece]:
+    """The piece as one call, or as one for each batch where its tiles take the place of the batch axis."""
+    if piece.count == 1 or piece.batch is not None:
+        return [piece]
+    return [piece._replace(batch=number) for number in range(batch)]
+
+
+def _queries(array: Any, piece: Piece) -> Any:
+    """The rows of a piece (batch or tiles, heads, rows, dim), without a copy."""
+    return _tiles(_head(array, piece.head), piece, piece.q_start, piece.q_step, piece.rows)
+
+
+def _row_numbers(array: Any, piece: Piece) -> Any:
+    """The same for one number per row (batch or tiles, heads, rows)."""
+    return _queries(array.unsqueeze(-1), piece).squeeze(-1)
+
+
+def _keys(array: Any, piece: Piece, heads: int) -> Any:
+    """The keys of a piece (batch or tiles, kv_heads, keys, dim); a copy only where they are chosen by number."""
+    of_head = _head(array, _key_head(array, piece, heads))
+    if piece.chosen is None:
+        return _tiles(of_head, piece, piece.k_start, piece.k_step, piece.keys)
+    return _batch(of_head, piece.batch).index_select(2, torch.from_numpy(piece.chosen))
+
+
+def _key_head(array: Any, piece: Piece, heads: int) -> int | None:
+    return None if piece.head is None else piece.head // (heads // array.shape[1])
+
+
+def _head(array: Any, head: int | None) -> Any:
+    return array if head is None else array[:, head : head + 1]
+
+
+def _batch(array: Any, batch: int | None) -> Any:
+    return array if batch is None else array[batch : batch + 1]
+
+
+def _tiles(array: Any, piece: Piece, start: int, step: int, size: int) -> Any:
+    """``count`` tiles of an array (batch, heads, length, dim), which may overlap, along the first axis."""
+    whole = _batch(array, piece.batch)
+    if piece.count == 1:
+        return whole.narrow(2, start, size)
+    _, heads, _, dim = whole.shape
+    _, by_head, by_row, by_number = whole.stride()
+    place = whole.storage_offset() + start * by_row
+    return whole.as_strided((piece.count, heads, size, dim), (step * by_row, by_head, by_row, by_number), place)
+
+
+def _add_keys(total: Any, parts: Any, piece: Piece, heads: int) -> None:
+    """Add the gradients of a piece's keys; tiles that overlap are added one after the other, the same row never twice."""
+    of_head = _head(total, _key_head(total, piece, heads))
+    if piece.chosen is not None:
+        _batch(of_head, piece.batch).index_add_(2, torch.from_numpy(piece.chosen), parts.to(total.dtype))
+        return
+    if piece.count == 1 or piece.k_step >= piece.keys:
+        _tiles(of_head, piece, piece.k_start, piece.k_step, piece.keys).add_(parts)
+        return
+    step = piece.k_step or piece.keys
+    if not piece.k_step:
+        parts, piece = parts.sum(0, keepdim=True), piece._replace(count=1)
+    for first in range(0, piece.keys, step):
+        size = min(step, piece.keys - first)
+        _tiles(of_head, piece, piece.k_start + first, piece.k_step, size).add_(parts.narrow(2, first, size))
