@@ -3,15 +3,20 @@
 am.testing.assert_causal(model, ids)
 am.testing.assert_no_leak(model, ids, allowed=am.window(4) & am.documents(document_ids))
 am.testing.assert_padding_ignored(encoder, {"input_ids": ids, "attention_mask": valid})
+am.testing.assert_documents_isolated(model, packed, document_ids)
+am.testing.assert_cache_consistent(decoder, ids)
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attnmask.define.mask import Mask
 from attnmask.define.masks.causal import causal
+from attnmask.define.masks.documents import documents
 from attnmask.define.masks.everything import everything
+from attnmask.errors import require
 from attnmask.verify.check import check
 
 
@@ -35,3 +40,38 @@ def assert_causal(model: Any, inputs: Any, **options: Any) -> None:
 def assert_padding_ignored(model: Any, inputs: Any, **options: Any) -> None:
     """Fail with the report unless the content of padding changes no real output; anything else may be seen."""
     assert_no_leak(model, inputs, allowed=everything(), **options)
+
+
+def assert_documents_isolated(model: Any, inputs: Any, ids: Any, **options: Any) -> None:
+    """Fail with the report unless no output depends on another document of its row.
+
+    Args:
+        model: as in ``check``.
+        inputs: as in ``check``.
+        ids: the document of each position, (length,) or (batch, length), or a ``documents`` mask.
+        options: as in ``check``.
+    """
+    assert_no_leak(model, inputs, allowed=ids if isinstance(ids, Mask) else documents(ids), **options)
+
+
+def assert_cache_consistent(
+    model: Any, ids: Any, *, chunks: Sequence[int] | None = None, output: Callable[[Any], Any] | None = None
+) -> None:
+    """Fail unless decoding with ``past_key_values`` gives what one pass over all tokens gives, in float64.
+
+    Args:
+        model: a torch module called as Hugging Face decoders are: ``model(ids, past_key_values=, use_cache=True)``.
+        ids: token ids (batch, length).
+        chunks: how many tokens each call gets; by default half of them, then one at a time.
+        output: takes the model's result to the array (batch, length, ...) that is compared.
+    """
+    require("torch", "torch")
+    from attnmask.verify.torch.cache import first_difference
+
+    half = max(1, ids.shape[1] // 2)
+    found = first_difference(model, ids, chunks or (half, *[1] * (ids.shape[1] - half)), output)
+    if found is not None:
+        raise AssertionError(
+            f"decoding with a cache departs from the full pass at position {found.position}, in call {found.chunk}: "
+            f"the outputs differ by {found.size:.1e}"
+        )
