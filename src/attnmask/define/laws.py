@@ -1,6 +1,6 @@
 """The laws by which masks are simplified, one a line: the left side becomes the right side.
 
-``A B C`` stand for any masks, ``x y`` for any terms, ``c d e`` for any numbers and ``n m`` for numbers of at least 1.
+``A B C`` stand for any masks, ``x y`` for any terms, ``c d e`` for any numbers and ``n m`` for divisors.
 ``when`` says what must hold, and is itself decided by the laws. ``& |`` are read in any order; sums and comparisons are
 brought to linear form first (``canonical.py``), so that every comparison reads ``x <= c``, ``c <= x`` or ``same(x, c)``.
 The tests prove each law for all integers.
@@ -16,7 +16,6 @@ from attnmask.define.mask import Mask, Term, as_term_node, maximum, minimum, sam
 from attnmask.define.notation import text_of
 
 NUMBERS = ("c", "d", "e", "n", "m")
-POSITIVE = ("n", "m")
 
 
 class _Any(Term):

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from attnmask.define.language import INDICES, Apply, Const, Index, Named, Node
-from attnmask.define.laws import LAWS, NUMBERS, POSITIVE, Law
+from attnmask.define.laws import LAWS, NUMBERS, Law
 
 Binding: TypeAlias = dict[str, Node]
 Opposite: TypeAlias = Callable[[Node], Node]
@@ -40,7 +40,7 @@ def head(node: Node) -> str:
 
 def all_match(patterns: tuple[Node, ...], node: Apply, bound: Binding, opposite: Opposite) -> Iterator[Binding]:
     """Every way to read the arguments of the node as the patterns, with the letters already bound."""
-    for args in _arrangements(patterns, node, bound):
+    for args in _arrangements(node):
         yield from _each_matches(patterns, args, bound, opposite)
 
 
@@ -51,19 +51,13 @@ def _matches(pattern: Node, node: Node, bound: Binding, opposite: Opposite) -> I
             if pattern == node:
                 yield bound
         case Index(name) | Named(name=name):
-            if bound.get(name, node) == node and _may_be(name, node):
+            if bound.get(name, node) == node and (name not in NUMBERS or isinstance(node, Const)):
                 yield {**bound, name: node}
         case Apply("~", (Named(name=name),)) if name in bound:
             if opposite(bound[name]) == node:
                 yield bound
         case Apply(op, args) if isinstance(node, Apply) and node.op == op:
             yield from all_match(args, node, bound, opposite)
-
-
-def _may_be(name: str, node: Node) -> bool:
-    if name not in NUMBERS:
-        return True
-    return isinstance(node, Const) and (name not in POSITIVE or node.value > 0)
 
 
 def _each_matches(
@@ -76,8 +70,8 @@ def _each_matches(
         yield from _each_matches(patterns[1:], args[1:], first, opposite)
 
 
-def _arrangements(patterns: tuple[Node, ...], node: Apply, bound: Binding) -> Iterator[tuple[Node, ...]]:
-    """The arguments as many as the pattern has: all orders where order does not matter, the rest in one."""
+def _arrangements(node: Apply) -> Iterator[tuple[Node, ...]]:
+    """The arguments in all orders, where order does not matter; of more than two, each one and the rest as one."""
     if node.op in ("minimum", "maximum"):
         yield node.args
         yield node.args[::-1]
@@ -86,17 +80,4 @@ def _arrangements(patterns: tuple[Node, ...], node: Apply, bound: Binding) -> It
     else:
         for place, part in enumerate(node.args):
             rest = node.args[:place] + node.args[place + 1 :]
-            whole = rest[0] if len(rest) == 1 else Apply(node.op, rest)
-            yield part, whole
-            if len(rest) > 1:
-                yield whole, part
-        yield from _taken_out(patterns[0], node, bound)
-
-
-def _taken_out(pattern: Node, node: Apply, bound: Binding) -> Iterator[tuple[Node, Node]]:
-    """What the first variable stands for and the rest, if it is several of the arguments."""
-    known = bound.get(pattern.name) if isinstance(pattern, Named) else None
-    if not isinstance(known, Apply) or known.op != node.op or not set(known.args) < set(node.args):
-        return
-    rest = tuple(part for part in node.args if part not in known.args)
-    yield known, rest[0] if len(rest) == 1 else Apply(node.op, rest)
+            yield part, rest[0] if len(rest) == 1 else Apply(node.op, rest)

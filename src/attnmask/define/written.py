@@ -64,7 +64,5 @@ def _covered(op: str, args: tuple[Node, ...], known: Known) -> tuple[Node, ...]:
 
 
 def parts_of(op: str, normal: Node) -> set[Node]:
-    """The normal form as a set joined by ``&`` or ``|``; the neutral constant is the empty set."""
-    if isinstance(normal, Apply) and normal.op == op:
-        return set(normal.args)
-    return set() if normal == Const(op == "&") else {normal}
+    """The normal form as a set joined by ``&`` or ``|``."""
+    return set(normal.args) if isinstance(normal, Apply) and normal.op == op else {normal}
