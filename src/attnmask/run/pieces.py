@@ -14,7 +14,7 @@ MOST_KEYS = 8192  # in one call, over all of its tiles: what a call allocates be
 
 
 class Piece(NamedTuple):
-    """``count`` tiles of one shape: tile i is rows ``q_start + i * q_step ..`` and keys ``k_start + i * k_step ..``.
+    """Tiles of one shape, all computed in one call: tile i is rows ``q_start + i * q_step ..`` and keys ``k_start + i * k_step ..``.
 
     Attributes:
         batch: the one batch it belongs to; None for all.
@@ -22,6 +22,9 @@ class Piece(NamedTuple):
         layer: 0 where the piece is the first of its rows; pieces of later layers are merged into those before.
         rows: queries of a tile.
         keys: keys of a tile.
+        tiles: how many tiles there are.
+        q_step: rows from a tile to the next.
+        k_step: keys from a tile to the next.
         causal: row i of a tile sees its keys 0 .. i.
         hidden: hidden pairs of every tile (rows, keys), or None.
         chosen: the keys by number (keys,), where they are not contiguous; then there is one tile.
@@ -37,7 +40,7 @@ class Piece(NamedTuple):
     causal: bool = False
     hidden: Bools | None = None
     chosen: Ints | None = None
-    count: int = 1
+    tiles: int = 1
     q_step: int = 0
     k_step: int = 0
 
@@ -46,18 +49,18 @@ class Piece(NamedTuple):
         """Rows of a tile that see nothing in it (rows,); None if there are none."""
         if self.hidden is None:
             return None
-        empty: Bools = self.hidden.all(1)
+        empty = np.asarray(self.hidden.all(1))
         return empty if empty.any() else None
 
     @property
     def pairs(self) -> int:
         """Pairs that are computed."""
-        return self.count * (self.rows * (self.rows + 1) // 2 if self.causal else self.rows * self.keys)
+        return self.tiles * (self.rows * (self.rows + 1) // 2 if self.causal else self.rows * self.keys)
 
     @property
     def visible(self) -> int:
         """Pairs that are visible."""
-        return self.pairs - (0 if self.hidden is None else self.count * int(self.hidden.sum()))
+        return self.pairs - (0 if self.hidden is None else self.tiles * int(self.hidden.sum()))
 
 
 def in_progressions(pieces: list[Piece]) -> list[Piece]:
@@ -83,11 +86,11 @@ def _joined(group: list[Piece]) -> list[Piece]:
     for piece in group[1:]:
         last = done[-1]
         step = (piece.q_start - last.q_start, piece.k_start - last.k_start)
-        expected = (last.count * last.q_step, last.count * last.k_step)
-        fits = step[1] >= 0 if last.count == 1 else step == expected
-        if fits and (last.count + 1) * last.keys <= MOST_KEYS:
-            steps = step if last.count == 1 else (last.q_step, last.k_step)
-            done[-1] = last._replace(count=last.count + 1, q_step=steps[0], k_step=steps[1])
+        expected = (last.tiles * last.q_step, last.tiles * last.k_step)
+        fits = step[1] >= 0 if last.tiles == 1 else step == expected
+        if fits and (last.tiles + 1) * last.keys <= MOST_KEYS:
+            steps = step if last.tiles == 1 else (last.q_step, last.k_step)
+            done[-1] = last._replace(tiles=last.tiles + 1, q_step=steps[0], k_step=steps[1])
         else:
             done.append(piece)
     return done

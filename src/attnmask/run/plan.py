@@ -24,7 +24,7 @@ from attnmask.run.rows import ROW_BLOCKS, cost_of, segments, tile_rows
 MOST_LOOKED_AT = 1 << 28  # pairs evaluated to find the pieces
 FEW_PAIRS = 1 << 14  # per head: one call with a mask is always the fastest
 CALL = 12_000  # pairs that are computed in the time of one more call
-DENSE = 1.35  # the cost of a pair under a dense mask
+DENSE = 1.2  # the cost of a pair under a dense mask
 
 
 class Plan(NamedTuple):
@@ -52,7 +52,7 @@ class Plan(NamedTuple):
         if len(self.pieces) != 1:
             return None
         piece = self.pieces[0]
-        whole = (piece.batch, piece.head, piece.rows, piece.count) == (None, None, self.frame.q_len, 1)
+        whole = (piece.batch, piece.head, piece.rows, piece.tiles) == (None, None, self.frame.q_len, 1)
         return piece if whole and piece.hidden is None and piece.chosen is None else None
 
 

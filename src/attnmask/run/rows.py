@@ -9,7 +9,7 @@ import numpy as np
 from attnmask.lower.runs import Runs, spread
 from attnmask.run.pieces import Bools, Ints, Piece
 
-ROW_BLOCKS = (32, 64, 128, 256)  # rows per block that are tried
+ROW_BLOCKS = (32, 64, 128, 192, 256)  # rows per block that are tried
 FEWEST_ROWS = 96  # of a rectangle that gets a call of its own
 WORTH_A_CALL = 512  # keys that all rows of a block see, to compute without a mask
 DENSE_ENOUGH = 0.75  # keys that are seen, among those between the first and the last, to take them all
@@ -106,7 +106,9 @@ def _masked(runs: Runs, first: int, stop: int, keys: Ints, place: Place) -> Piec
     contiguous = len(keys) >= DENSE_ENOUGH * span and not _sees_between(runs, first, stop, keys)
     chosen = None if contiguous else keys
     hidden = ~_visible(runs, first, stop, np.arange(low, low + span) if contiguous else keys)
-    return Piece(*place, 0, first, stop - first, low, hidden.shape[1], hidden=hidden if hidden.any() else None, chosen=chosen)
+    return Piece(
+        *place, 0, first, stop - first, low, hidden.shape[1], hidden=hidden if hidden.any() else None, chosen=chosen
+    )
 
 
 def _sees_between(runs: Runs, first: int, stop: int, keys: Ints) -> bool:
@@ -128,7 +130,7 @@ def _visible(runs: Runs, first: int, stop: int, keys: Ints) -> Bools:
 def cost_of(piece: Piece) -> float:
     """Pairs that an unmasked call computes in the time of a piece."""
     rows = piece.rows
-    slow = 1.0 if rows >= 192 else 1.3 if rows >= 96 else 1.7 if rows >= 48 else 2.1
+    slow = 1.0 if rows >= 192 else 1.12 if rows >= 96 else 1.6 if rows >= 48 else 2.1
     if piece.causal:
         return slow * (piece.pairs + 64 * rows)
     masked = 1.0 if piece.hidden is None else 1.12

@@ -34,11 +34,18 @@ def supported(q: Any, k: Any, v: Any) -> bool:
 
 def attend(q: Any, k: Any, v: Any, plan: Plan, scale: float) -> Any:
     """The output (batch, heads, q_len, dim)."""
-    output: Any = _Attend.apply(_rows(q), _rows(k), _rows(v), plan, scale)
+    output: Any = _Attend.apply(*(_rows(_autocast(array)) for array in (q, k, v)), plan, scale)
     return output
 
 
-class _Attend(torch.autograd.Function):
+def _autocast(array: Any) -> Any:
+    """In the number format of torch.autocast, where it is on: it does not look into our function."""
+    if torch.is_autocast_enabled("cpu") and array.dtype != torch.float64:
+        return array.to(torch.get_autocast_dtype("cpu"))
+    return array
+
+
+class _Attend(torch.autograd.Function):  # type: ignore[misc]
     """Forward and backward piece by piece."""
 
     @staticmethod
@@ -51,7 +58,8 @@ class _Attend(torch.autograd.Function):
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad: Any) -> Any:
-        return (*_backward(*ctx.saved_tensors, _rows(grad), ctx.plan, ctx.scale), None, None)
+        q, k, v, output, lse = ctx.saved_tensors
+        return (*_backward(q, k, v, output, lse, _rows(grad), ctx.plan, ctx.scale), None, None)
 
 
 def _rows(array: Any) -> Any:
@@ -61,7 +69,7 @@ def _rows(array: Any) -> Any:
 
 def _forward(q: Any, k: Any, v: Any, plan: Plan, scale: float) -> tuple[Any, Any]:
     merged = plan.pieces[-1].layer > 0 if plan.pieces else False
-    covered = sum(piece.rows * piece.count for piece in plan.pieces if piece.layer == 0)
+    covered = sum(piece.rows * piece.tiles for piece in plan.pieces if piece.layer == 0)
     whole = covered == plan.frame.q_len * plan.frame.batch * plan.frame.heads
     batch, heads, q_len, dim = q.shape
     dtype = _sum_dtype(q.dtype) if merged else q.dtype
@@ -127,7 +135,7 @@ def _bias(piece: Piece, dtype: torch.dtype) -> Any:
 
 def _parts(piece: Piece, batch: int) -> list[Piece]:
     """The piece as one call, or as one for each batch where its tiles take the place of the batch axis."""
-    if piece.count == 1 or piece.batch is not None:
+    if piece.tiles == 1 or piece.batch is not None:
         return [piece]
     return [piece._replace(batch=number) for number in range(batch)]
 
@@ -163,14 +171,14 @@ def _batch(array: Any, batch: int | None) -> Any:
 
 
 def _tiles(array: Any, piece: Piece, start: int, step: int, size: int) -> Any:
-    """``count`` tiles of an array (batch, heads, length, dim), which may overlap, along the first axis."""
+    """The tiles of an array (batch, heads, length, dim), which may overlap, along the first axis."""
     whole = _batch(array, piece.batch)
-    if piece.count == 1:
+    if piece.tiles == 1:
         return whole.narrow(2, start, size)
     _, heads, _, dim = whole.shape
     _, by_head, by_row, by_number = whole.stride()
     place = whole.storage_offset() + start * by_row
-    return whole.as_strided((piece.count, heads, size, dim), (step * by_row, by_head, by_row, by_number), place)
+    return whole.as_strided((piece.tiles, heads, size, dim), (step * by_row, by_head, by_row, by_number), place)
 
 
 def _add_keys(total: Any, parts: Any, piece: Piece, heads: int) -> None:
@@ -179,12 +187,12 @@ def _add_keys(total: Any, parts: Any, piece: Piece, heads: int) -> None:
     if piece.chosen is not None:
         _batch(of_head, piece.batch).index_add_(2, torch.from_numpy(piece.chosen), parts.to(total.dtype))
         return
-    if piece.count == 1 or piece.k_step >= piece.keys:
+    if piece.tiles == 1 or piece.k_step >= piece.keys:
         _tiles(of_head, piece, piece.k_start, piece.k_step, piece.keys).add_(parts)
         return
     step = piece.k_step or piece.keys
     if not piece.k_step:
-        parts, piece = parts.sum(0, keepdim=True), piece._replace(count=1)
+        parts, piece = parts.sum(0, keepdim=True), piece._replace(tiles=1)
     for first in range(0, piece.keys, step):
         size = min(step, piece.keys - first)
         _tiles(of_head, piece, piece.k_start + first, piece.k_step, size).add_(parts.narrow(2, first, size))

@@ -1,0 +1,268 @@
+"""What attention under a mask costs on the CPU: attnmask beside its peers, as ratios from one run.
+
+    python benchmarks/attention.py                                    prints the table, writes results/attention-cpu.json
+    python benchmarks/attention.py --patterns window --lengths 4096 --rounds 3 --no-save      a part of it, quickly
+
+Peers: SDPA with a dense boolean mask, SDPA without a mask array where that is exact, a loop over documents with
+is_causal, and with --flex FlexAttention compiled (forward only; the time to build its mask is not counted).
+"""
+
+import argparse
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import attnmask as am
+from attnmask.run.plan import choice
+from benchmarks.measure import interleaved, save
+
+HEADS, DIM = 8, 64
+SEED = 0
+LARGEST_DENSE = 20_000**2  # pairs of a boolean mask over all batches; SDPA makes numbers of four times the size of it
+
+
+class Case(NamedTuple):
+    """A mask at a length, and what SDPA needs to compute it without a mask array, if it can."""
+
+    mask: am.Mask
+    frame: am.Frame
+    batch: int = 1
+    native: dict[str, Any] | None = None
+    documents: tuple[int, ...] = ()
+
+
+def random_lengths(total: int, mean: int) -> tuple[int, ...]:
+    """Lengths of documents that fill a sequence."""
+    cuts = np.random.default_rng(SEED).choice(np.arange(1, total), max(total // mean - 1, 1), replace=False)
+    return tuple(np.diff(np.sort(np.concatenate([[0, total], cuts]))).tolist())
+
+
+def ragged(length: int, batch: int) -> list[int]:
+    """Lengths of the sequences of a batch."""
+    return np.random.default_rng(SEED).integers(length // 4, length + 1, batch).tolist()
+
+
+def random_graph(length: int, degree: int) -> am.Mask:
+    """Each row sees some random keys."""
+    random = np.random.default_rng(SEED)
+    keys = np.concatenate([random.choice(length, degree, replace=False) for _ in range(length)])
+    return am.graph(np.stack([np.repeat(np.arange(length), degree), keys], axis=1), length)
+
+
+def random_tree(nodes: int) -> list[int]:
+    """The parents of a tree, as speculative decoding makes them."""
+    random = np.random.default_rng(SEED)
+    return [-1, *(int(random.integers(max(0, node - 8), node)) for node in range(1, nodes))]
+
+
+def cases_at(n: int) -> dict[str, Case]:
+    """All patterns at a length; those that have a length of their own, at that one."""
+    square, padded, causal = am.Frame(n), am.Frame(n, batch=8), am.causal()
+    lengths = random_lengths(n, 512)
+    cases = {
+        "full": Case(am.everything(), square, native={}),
+        "causal": Case(causal, square, native={"is_causal": True}),
+        "causal, right padding": Case(causal & am.padding(ragged(n, 8)), padded, 8),
+        "causal, left padding": Case(causal & am.padding(ragged(n, 8), side="left", kv_len=n), padded, 8),
+        **{f"window {w}": Case(causal & am.window(w - 1), square) for w in (256, 1024, 4096) if w < n},
+        "documents": Case(causal & am.documents(lengths=list(lengths)), square, documents=lengths),
+        "documents, window 256": Case(causal & am.window(255) & am.documents(lengths=list(lengths)), square),
+        "prefix 1/4": Case(causal | am.prefix(n // 4), square),
+        "sinks 4, window 1024": Case(causal & (am.sinks(4) | am.window(1023)), square),
+        "dilated window": Case(causal & am.window(1023) & am.dilated(4), square),
+        "block diffusion": Case(am.block_diffusion(n // 2, 32), square),
+        "random graph": Case(random_graph(n, 32), square),
+    }
+    if n == 4096:
+        cases["grid 64 x 64, kernel 13"] = Case(am.grid([64, 64], 13), square)
+        frame = am.Frame(64, n, q_start=n - 64)
+        cases["tree decode"] = Case(am.tree(random_tree(64), offset=n - 64), frame)
+    return cases
+
+
+def inputs(case: Case, dtype: torch.dtype) -> list[torch.Tensor]:
+    """q, k and v."""
+    torch.manual_seed(SEED)
+    lengths = (case.frame.q_len, case.frame.kv_len, case.frame.kv_len)
+    return [torch.randn(case.batch, HEADS, length, DIM, dtype=dtype, requires_grad=True) for length in lengths]
+
+
+def peers(case: Case) -> dict[str, Callable[..., torch.Tensor]]:
+    """The ways to compute a case with torch alone, and ours."""
+    run = {"attnmask": lambda q, k, v: am.attention(q, k, v, case.mask, frame=case.frame)}
+    if case.native is not None:
+        run["SDPA native"] = lambda q, k, v: scaled_dot_product_attention(q, k, v, **case.native)
+    if case.frame.q_len * case.frame.kv_len * case.batch <= LARGEST_DENSE:
+        visible = torch.from_numpy(case.mask.dense(case.frame))
+        run["SDPA dense"] = lambda q, k, v: scaled_dot_product_attention(q, k, v, attn_mask=visible)
+    if case.documents:
+        run["document loop"] = lambda q, k, v: document_loop(q, k, v, case.documents)
+    return run
+
+
+def document_loop(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, lengths: tuple[int, ...]) -> torch.Tensor:
+    """One causal call for each document."""
+    parts = zip(*(array.split(lengths, dim=2) for array in (q, k, v)), strict=True)
+    return torch.cat([scaled_dot_product_attention(*part, is_causal=True) for part in parts], dim=2)
+
+
+def flex(case: Case) -> Callable[..., torch.Tensor]:
+    """FlexAttention, compiled here."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    kwargs = am.export(case.mask, "torch.flex", case.frame)
+    compiled = torch.compile(flex_attention, dynamic=False)
+    return lambda q, k, v: compiled(q, k, v, **kwargs)
+
+
+def forward(run: Callable[..., torch.Tensor], arrays: list[torch.Tensor]) -> None:
+    with torch.no_grad():
+        run(*arrays)
+
+
+def training(run: Callable[..., torch.Tensor], arrays: list[torch.Tensor], grad: torch.Tensor) -> None:
+    torch.autograd.grad(run(*arrays), arrays, grad)
+
+
+def measured(name: str, case: Case, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """The medians of one case, forward and forward + backward."""
+    arrays = inputs(case, getattr(torch, options.dtype))
+    grad = torch.randn_like(arrays[0])
+    runs, started = peers(case), time.perf_counter()
+    forward(runs["attnmask"], arrays)
+    first = time.perf_counter() - started
+    rows = []
+    for work in options.work:
+        if work == "forward":
+            if options.flex:
+                runs["flex"] = flex(case)
+            chosen = {key: lambda run=run: forward(run, arrays) for key, run in runs.items()}
+        else:
+            runs.pop("flex", None)
+            chosen = {key: lambda run=run: training(run, arrays, grad) for key, run in runs.items()}
+        rows.append(row(name, case, work, interleaved(chosen, options.rounds, progress=False), first))
+        print(line(rows[-1]), flush=True)
+    return rows
+
+
+def row(name: str, case: Case, work: str, seconds: dict[str, float], first: float) -> dict[str, Any]:
+    """One line of the results."""
+    ours, others = seconds["attnmask"], {key: value for key, value in seconds.items() if key != "attnmask"}
+    visible = case.mask.count(case.frame) * case.batch / (8 if case.mask.depends_on & {"b"} else 1)
+    plan = choice(case.mask, case.frame, case.batch, HEADS)
+    return {
+        "pattern": name,
+        "q_len": case.frame.q_len,
+        "kv_len": case.frame.kv_len,
+        "work": work,
+        "density": visible / (case.batch * case.frame.q_len * case.frame.kv_len),
+        "seconds": seconds,
+        "first_call": first,
+        "calls": None if plan is None else plan.calls,
+        "best_peer": min(others, key=others.__getitem__) if others else None,
+        "ratio": min(others.values()) / ours if others else None,
+        "visible_per_second": visible * HEADS / ours,
+    }
+
+
+def line(result: dict[str, Any]) -> str:
+    ratio = "       -" if result["ratio"] is None else f"{result['ratio']:8.2f}"
+    rate = f"{result['rate']:6.2f}" if "rate" in result else ""
+    return (
+        f"{result['pattern']:26} {result['q_len']:6} x {result['kv_len']:<6} {result['work']:9} "
+        f"{100 * result['density']:6.2f} % {1e3 * result['seconds']['attnmask']:10.2f} ms {ratio} {rate}  "
+        f"{result['best_peer'] or ''}"
+    )
+
+
+def unmasked_rates(lengths: list[int], options: argparse.Namespace) -> dict[str, float]:
+    """Pairs per second that SDPA computes without a mask, by kind of work, at the largest length up to 4096."""
+    case = Case(am.everything(), am.Frame(min(max(lengths), 4096)), native={})
+    arrays = inputs(case, getattr(torch, options.dtype))
+    grad, run = torch.randn_like(arrays[0]), scaled_dot_product_attention
+    works = {"forward": lambda: forward(run, arrays), "training": lambda: training(run, arrays, grad)}
+    pairs = HEADS * case.frame.q_len**2
+    return {work: pairs / took for work, took in interleaved(works, options.rounds, progress=False).items()}
+
+
+def overheads() -> dict[str, dict[str, float]]:
+    """Microseconds of a short call, beside SDPA given a mask that is already a tensor."""
+    short, step = am.Frame(64), am.Frame(1, 4096, align="end")
+    cases = {
+        "64 x 64, causal": Case(am.causal(), short, native={"is_causal": True}),
+        "64 x 64, window": Case(am.window(7), short),
+        "decode 1 x 4096, causal": Case(am.causal(), step, native={}),
+        "decode 1 x 4096, window 1024": Case(am.causal() & am.window(1023), step),
+    }
+    results = {}
+    for name, case in cases.items():
+        arrays = [array.detach() for array in inputs(case, torch.float32)]
+        runs = {key: lambda run=run, arrays=arrays: run(*arrays) for key, run in peers(case).items()}
+        results[name] = {key: 1e6 * value for key, value in interleaved(runs, 200, progress=False).items()}
+        print(f"{name:30}", {key: round(value, 1) for key, value in results[name].items()}, "us")
+    return results
+
+
+def geometric_mean(values: list[float]) -> float:
+    return math.exp(statistics.fmean(map(math.log, values))) if values else math.nan
+
+
+def summary(results: list[dict[str, Any]]) -> dict[str, float]:
+    """The figures that have a target."""
+    known = [one for one in results if one["ratio"] is not None]
+    found = {"slowest cell against its best peer": min((one["ratio"] for one in known), default=math.nan)}
+    for work in ("forward", "training"):
+        sparse = [one for one in known if one["work"] == work and one["density"] < 0.5 and one["kv_len"] >= 4096]
+        rates = [one["rate"] for one in results if one["work"] == work and one["kv_len"] >= 4096]
+        found[f"{work}: times the best peer, under 50 % dense, 4k and 16k"] = geometric_mean(
+            [one["ratio"] for one in sparse]
+        )
+        found[f"{work}: visible pairs over unmasked SDPA's, 4k and 16k"] = geometric_mean(rates)
+    return found
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--patterns", nargs="*", default=[""], help="parts of pattern names")
+    parser.add_argument("--lengths", nargs="*", type=int, default=[1024, 4096, 16384])
+    parser.add_argument("--work", nargs="*", default=["forward", "training"], choices=["forward", "training"])
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16", "float64"])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--flex", action="store_true", help="compile FlexAttention for every case")
+    parser.add_argument("--no-save", action="store_true")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
+    rates = unmasked_rates(options.lengths, options)
+    results = []
+    for length in options.lengths:
+        for name, case in cases_at(length).items():
+            if any(part in name for part in options.patterns):
+                results += measured(name, case, options)
+    for result in results:
+        result["rate"] = result.pop("visible_per_second") / rates[result["work"]]
+    print("\nratio: times faster than the best peer; then visible pairs per second over those of unmasked SDPA")
+    for result in results:
+        print(line(result))
+    figures = {**summary(results), "overhead": overheads()}
+    for name, value in figures.items():
+        if isinstance(value, float):
+            print(f"{name}: {value:.2f}")
+    if not options.no_save:
+        suffix = "" if options.dtype == "float32" else f"-{options.dtype}"
+        print(save(f"attention-cpu{suffix}", {"cells": results, "summary": figures}))
+
+
+if __name__ == "__main__":
+    main()
