@@ -27,6 +27,7 @@ from benchmarks.measure import interleaved, save
 
 HEADS, DIM = 8, 64
 SEED = 0
+CALLS = 100  # short calls that are timed together
 LARGEST_DENSE = 20_000**2  # pairs of a boolean mask over all batches; SDPA makes numbers of four times the size of it
 
 
@@ -194,6 +195,12 @@ def unmasked_rates(lengths: list[int], options: argparse.Namespace) -> dict[str,
     return {work: pairs / took for work, took in interleaved(works, options.rounds, progress=False).items()}
 
 
+def repeated(run: Callable[..., torch.Tensor], arrays: list[torch.Tensor]) -> None:
+    """Many short calls, as one that can be timed."""
+    for _ in range(CALLS):
+        run(*arrays)
+
+
 def overheads() -> dict[str, dict[str, float]]:
     """Microseconds of a short call, beside SDPA given a mask that is already a tensor."""
     short, step = am.Frame(64), am.Frame(1, 4096, align="end")
@@ -206,8 +213,8 @@ def overheads() -> dict[str, dict[str, float]]:
     results = {}
     for name, case in cases.items():
         arrays = [array.detach() for array in inputs(case, torch.float32)]
-        runs = {key: lambda run=run, arrays=arrays: run(*arrays) for key, run in peers(case).items()}
-        results[name] = {key: 1e6 * value for key, value in interleaved(runs, 200, progress=False).items()}
+        runs = {key: lambda run=run, arrays=arrays: repeated(run, arrays) for key, run in peers(case).items()}
+        results[name] = {key: 1e6 * took / CALLS for key, took in interleaved(runs, 9, progress=False).items()}
         print(f"{name:30}", {key: round(value, 1) for key, value in results[name].items()}, "us")
     return results
 

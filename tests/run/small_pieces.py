@@ -25,6 +25,7 @@ def examples():
         (am.causal() & am.documents(lengths=[5, 1, 6]), am.Frame(12)),
         (am.causal() & (am.sinks(1) | am.window(2)), am.Frame(9, 12, align="end")),
         (am.window(2, 1), am.Frame(6, 12, q_start=3)),
+        (am.chunked(2) & ~am.same(am.q // 2, 2), am.Frame(10)),  # equal tiles at unequal distances
     ]
     return [pair for module in modules for pair in module.EXAMPLES] + own
 
@@ -62,6 +63,6 @@ def painted(plan):
         of_head = counts[piece.batch or 0, piece.head or 0]
         for tile in range(piece.tiles):
             first, key = piece.q_start + tile * piece.q_step, piece.k_start + tile * piece.k_step
-            keys = np.arange(key, key + piece.keys) if piece.chosen is None else piece.chosen
+            keys = np.arange(key, key + piece.keys) if piece.chosen is None else piece.chosen[tile]
             of_head[np.ix_(np.arange(first, first + piece.rows), keys)] += shown
     return counts

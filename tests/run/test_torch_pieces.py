@@ -55,7 +55,7 @@ def test_every_kind(mask, frame):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize(("mask", "frame"), EXAMPLES[-7:], ids=NAMES[-7:])
+@pytest.mark.parametrize(("mask", "frame"), EXAMPLES[-8:], ids=NAMES[-8:])
 def test_dtypes(mask, frame, dtype):
     arrays = [torch.tensor(array, dtype=dtype).double().numpy() for array in call(mask, frame)]
     assert_oracle(results(forced(mask, frame), arrays, dtype), arrays, mask, frame, 20 * torch.finfo(dtype).eps)

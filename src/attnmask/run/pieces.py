@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-MOST_KEYS = 8192  # in one call, over all of its tiles: what a call allocates beside its output stays in cache
+MOST_KEYS = 16384  # in one call, over all of its tiles: what a call allocates beside its output stays in cache
 
 
 class Piece(NamedTuple):
@@ -27,7 +27,7 @@ class Piece(NamedTuple):
         k_step: keys from a tile to the next.
         causal: row i of a tile sees its keys 0 .. i.
         hidden: hidden pairs of every tile (rows, keys), or None.
-        chosen: the keys by number (keys,), where they are not contiguous; then there is one tile.
+        chosen: the keys of each tile by number (tiles, keys), where they are not contiguous.
     """
 
     batch: int | None
@@ -74,10 +74,10 @@ def in_progressions(pieces: list[Piece]) -> list[Piece]:
 
 def _shape(piece: Piece) -> object:
     """What equal tiles have in common; a piece that stands alone has only itself in common."""
-    if piece.chosen is not None or piece.causal:
+    if piece.causal:
         return id(piece)
     hidden = None if piece.hidden is None else np.packbits(piece.hidden).tobytes()
-    return (piece.batch, piece.head, piece.layer, piece.rows, piece.keys, hidden)
+    return (piece.batch, piece.head, piece.layer, piece.rows, piece.keys, hidden, piece.chosen is None)
 
 
 def _joined(group: list[Piece]) -> list[Piece]:
@@ -87,10 +87,14 @@ def _joined(group: list[Piece]) -> list[Piece]:
         last = done[-1]
         step = (piece.q_start - last.q_start, piece.k_start - last.k_start)
         expected = (last.tiles * last.q_step, last.tiles * last.k_step)
+        if piece.chosen is not None and last.chosen is not None:
+            step, expected = (step[0], 0), (expected[0], 0)  # the keys may stand anywhere
         fits = step[1] >= 0 if last.tiles == 1 else step == expected
         if fits and (last.tiles + 1) * last.keys <= MOST_KEYS:
             steps = step if last.tiles == 1 else (last.q_step, last.k_step)
             done[-1] = last._replace(tiles=last.tiles + 1, q_step=steps[0], k_step=steps[1])
+            if last.chosen is not None:
+                done[-1] = done[-1]._replace(chosen=np.concatenate([last.chosen, piece.chosen]))
         else:
             done.append(piece)
     return done

@@ -69,9 +69,10 @@ def _block(runs: Runs, first: int, stop: int, place: Place) -> list[Piece]:
     low, high = int(starts.min()), int(stops.max())
     seen_by = np.cumsum(_counted(starts - low, high - low) - _counted(stops - low, high - low))[:-1]
     full = _longest(seen_by == stop - first)
-    if full[1] - full[0] < WORTH_A_CALL:
+    seen = np.flatnonzero(seen_by > 0)
+    if not _worth_a_call(full, seen):
         full = (0, 0)
-    rest = np.flatnonzero((seen_by > 0) & ~_between(len(seen_by), *full))
+    rest = seen[(seen < full[0]) | (seen >= full[1])]
     pieces: list[Piece] = []
     if full[1]:
         pieces.append(Piece(*place, 0, first, stop - first, low + full[0], full[1] - full[0]))
@@ -84,10 +85,13 @@ def _counted(positions: Ints, length: int) -> Ints:
     return np.bincount(positions, minlength=length + 1)
 
 
-def _between(length: int, first: int, stop: int) -> Bools:
-    inside = np.zeros(length, bool)
-    inside[first:stop] = True
-    return inside
+def _worth_a_call(full: tuple[int, int], seen: Ints) -> bool:
+    """Whether keys that all rows see are computed without a mask, and merged with the others.
+
+    Where others stand on both sides, as in a window, only if they are many: the others must be copied together.
+    """
+    between = full[0] > seen[0] and full[1] <= seen[-1]
+    return full[1] - full[0] >= (4 * WORTH_A_CALL if between else WORTH_A_CALL)
 
 
 def _longest(true: Bools) -> tuple[int, int]:
@@ -104,7 +108,7 @@ def _masked(runs: Runs, first: int, stop: int, keys: Ints, place: Place) -> Piec
     """Rows and keys with a mask: all keys from the first to the last, or only these where they are few."""
     low, span = int(keys[0]), int(keys[-1]) + 1 - int(keys[0])
     contiguous = len(keys) >= DENSE_ENOUGH * span and not _sees_between(runs, first, stop, keys)
-    chosen = None if contiguous else keys
+    chosen = None if contiguous else keys[None]
     hidden = ~_visible(runs, first, stop, np.arange(low, low + span) if contiguous else keys)
     return Piece(
         *place, 0, first, stop - first, low, hidden.shape[1], hidden=hidden if hidden.any() else None, chosen=chosen

@@ -155,7 +155,8 @@ def _keys(array: Any, piece: Piece, heads: int) -> Any:
     of_head = _head(array, _key_head(array, piece, heads))
     if piece.chosen is None:
         return _tiles(of_head, piece, piece.k_start, piece.k_step, piece.keys)
-    return _batch(of_head, piece.batch).index_select(2, torch.from_numpy(piece.chosen))
+    copied = _batch(of_head, piece.batch).index_select(2, torch.from_numpy(piece.chosen.reshape(-1)))
+    return copied if piece.tiles == 1 else copied[0].unflatten(1, piece.chosen.shape).transpose(0, 1)
 
 
 def _key_head(array: Any, piece: Piece, heads: int) -> int | None:
@@ -185,7 +186,8 @@ def _add_keys(total: Any, parts: Any, piece: Piece, heads: int) -> None:
     """Add the gradients of a piece's keys; tiles that overlap are added one after the other, the same row never twice."""
     of_head = _head(total, _key_head(total, piece, heads))
     if piece.chosen is not None:
-        _batch(of_head, piece.batch).index_add_(2, torch.from_numpy(piece.chosen), parts.to(total.dtype))
+        rows = parts if piece.tiles == 1 else parts.transpose(0, 1).flatten(1, 2)[None]
+        _batch(of_head, piece.batch).index_add_(2, torch.from_numpy(piece.chosen.reshape(-1)), rows.to(total.dtype))
         return
     if piece.tiles == 1 or piece.k_step >= piece.keys:
         _tiles(of_head, piece, piece.k_start, piece.k_step, piece.keys).add_(parts)
