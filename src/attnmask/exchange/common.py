@@ -16,6 +16,7 @@ from attnmask.define.masks.everything import everything
 from attnmask.define.masks.padding import padding
 from attnmask.define.masks.table import table
 from attnmask.errors import FrameworkError
+from attnmask.lower import emptiness
 
 # Added to a score, this hides a key in practice; -9984 is what bfloat16 makes of -1e4.
 HIDING_BIAS = -9984.0
@@ -110,14 +111,9 @@ def refuse_empty_rows(mask: Mask, frame: Frame, empty_rows: str, effect: str) ->
         raise FrameworkError("empty_rows is 'refuse' or 'keep'", repr(empty_rows), "Write empty_rows='keep'")
     if empty_rows == "keep":
         return
-    rows = np.argwhere(mask.empty_rows(frame))
-    if len(rows):
-        named = ", ".join(str(tuple(map(int, row))) for row in rows[:3]) + (", ..." if len(rows) > 3 else "")
-        raise FrameworkError(
-            f"a query that sees nothing gives {effect}",
-            f"{len(rows)} empty rows (batch, head, query row) {named} in {mask}",
-            "Use am.attention, which gives zero there, or accept it with empty_rows='keep'",
-        )
+    rows = emptiness.listed(mask, mask.empty_rows(frame))
+    if rows is not None:
+        raise FrameworkError(f"a query that sees nothing gives {effect}", rows, emptiness.FIX)
 
 
 def checked_shape(array: NDArray[Any], axes: Mapping[int, str], where: str, fix: str) -> None:

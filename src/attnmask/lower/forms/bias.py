@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.errors import LoweringError
-from attnmask.lower import grid
+from attnmask.lower import emptiness, grid
 from attnmask.lower.fills import format_of
 
 EMPTY_ROWS = {
@@ -58,11 +58,6 @@ def lower(
 
 
 def _refuse_empty(mask: Mask, empty: NDArray[np.bool_], fill: str) -> None:
-    rows = np.argwhere(empty)
-    if len(rows):
-        named = ", ".join(str(tuple(map(int, row))) for row in rows[:3]) + (", ..." if len(rows) > 3 else "")
-        raise LoweringError(
-            f"a bias cannot say that a row sees nothing: {EMPTY_ROWS[fill]}",
-            f"{len(rows)} empty rows (batch, head, query row) {named} in {mask}",
-            "Use am.attention, which gives zero there, or accept it with empty_rows='keep'",
-        )
+    rows = emptiness.listed(mask, empty)
+    if rows is not None:
+        raise LoweringError(f"a bias cannot say that a row sees nothing: {EMPTY_ROWS[fill]}", rows, emptiness.FIX)
