@@ -7,9 +7,10 @@ from typing import Any
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
-from attnmask.run.choose import choose
+from attnmask.run.choose import choose, named, named_for_compiler
 from attnmask.run.compiled import compiling
 from attnmask.run.contract import checked_frame, checked_library, checked_mask
+from attnmask.run.request import Setting, request_of, setting_of
 
 Settled = tuple[ModuleType, Mask, Frame]
 
@@ -34,15 +35,29 @@ def settled(mask: Mask | None, frame: Frame | int | None, engine: str | None, **
 def _key(mask: Any, frame: Any, engine: Any, arrays: dict[str, Any]) -> Any:
     """All that the checks look at; None where something cannot be a key, which the checks will refuse."""
     try:
-        key = (mask, frame, engine, *[(type(array), array.shape, array.dtype) for array in arrays.values()])
+        setting = _setting(engine, arrays)
+        key = (mask, frame, engine, setting, *[(type(array), array.shape, array.dtype) for array in arrays.values()])
         hash(key)
     except (AttributeError, TypeError):
         return None
     return key
 
 
+def _setting(engine: str | None, arrays: dict[str, Any]) -> Setting | None:
+    """The setting, where an engine is chosen by it; other calls need not spend the time."""
+    return setting_of(arrays) if engine is not None or getattr(arrays["q"], "is_cuda", False) else None
+
+
 def _checked(mask: Any, frame: Any, engine: str | None, arrays: dict[str, Any]) -> Settled:
     library = checked_library(**arrays)
     of_call = checked_mask(mask)
     in_frame = checked_frame(frame, of_call, arrays["q"], arrays["k"])
-    return choose(engine, library), of_call, in_frame
+    return _engine(engine, library, of_call, in_frame, arrays), of_call, in_frame
+
+
+def _engine(engine: str | None, library: str, mask: Mask, frame: Frame, arrays: dict[str, Any]) -> ModuleType:
+    if compiling():
+        return named_for_compiler(engine, library)
+    if "v" not in arrays:  # attention_weights, which each engine of a library's name has
+        return named(engine, library)
+    return choose(engine, request_of(library, mask, frame, arrays))

@@ -1,33 +1,100 @@
-"""Which engine computes a call."""
+"""Which engine computes a call.
+
+An engine that is asked for runs or refuses, with its reason. Where none is asked for, arrays that are not on a GPU go to
+the engine named as their library; on a GPU the rules of ``fastest`` choose.
+"""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 import sys
 from types import ModuleType
 
+import numpy as np
+
 from attnmask.errors import InputError
+from attnmask.exchange.common import EVERYTHING, is_causal_from_start
+from attnmask.lower.forms import tiles
 from attnmask.run import engines
 from attnmask.run.compiled import constant_when_compiled
+from attnmask.run.request import Request
+
+# The two limits of the GPU rules follow from what is computed, not from a measurement: there was no GPU to measure on.
+# Half the blocks is where a kernel of half SDPA's speed breaks even (FlexAttention's own paper reports 0.7 to 0.9 of
+# FlashAttention's); below a million pairs a call of either is mostly launch.
+LONG = 1 << 20  # pairs per head from which FlexAttention is considered
+SPARSE = 0.5  # of the 128 x 128 blocks that are not empty, up to which it is taken
 
 
+@functools.cache
 def engine_names() -> tuple[str, ...]:
     """The names of all engines: the files of ``engines/``.
 
     >>> engine_names()
-    ('jax', 'numpy', 'torch')
+    ('flash_attn', 'flex', 'jax', 'numpy', 'torch')
     """
     return tuple(sorted(module.name for module in pkgutil.iter_modules(engines.__path__)))
 
 
-def choose(engine: str | None, library: str) -> ModuleType:
-    """The engine that was asked for, or the one of the arrays' library; never another one instead."""
-    return sys.modules[_imported(engine, library)]
+def choose(engine: str | None, request: Request) -> ModuleType:
+    """The engine that was asked for, which refuses if it cannot run the request; else the fastest that can."""
+    if engine is None:
+        return named(fastest(request), request.library)
+    module = named(engine, request.library)
+    reason = module.refusal(request)
+    if reason is not None:
+        raise InputError(
+            f"the engine {engine!r} must be able to run the call", reason, "Leave engine out to take one that can"
+        )
+    return module
+
+
+def fastest(request: Request) -> str:
+    """The name of the engine to take where none is asked for."""
+    mask, frame = request.mask, request.frame
+    if request.library != "torch" or request.setting.device != "cuda":
+        return request.library
+    if mask == EVERYTHING or is_causal_from_start(mask, frame):
+        return "torch"
+    if refusal("flash_attn", request) is None:
+        return "flash_attn"
+    if frame.q_len * frame.kv_len >= LONG and refusal("flex", request) is None and _blocks(request) <= SPARSE:
+        return "flex"
+    return "torch"
+
+
+def _blocks(request: Request) -> float:
+    """The part of all 128 x 128 blocks in which something is visible."""
+    found = tiles.lower(request.mask, request.frame)
+    return int(found.runs.length.sum()) / int(np.prod(found.shape))
+
+
+def refusal(engine: str, request: Request) -> str | None:
+    """Why an engine cannot run a request; None if it can."""
+    try:
+        module = _module(engine)
+    except ModuleNotFoundError as error:
+        return f"the package {error.name} is not installed"
+    if request.library != module.LIBRARY:
+        return f"it computes with arrays of {module.LIBRARY}, not of {request.library}"
+    reason: str | None = module.refusal(request)
+    return reason
+
+
+def named(engine: str | None, library: str) -> ModuleType:
+    """The engine of a name, or of the library where there is no name, without asking whether it can run a call."""
+    return sys.modules[_imported(engine, library, False)]
+
+
+def named_for_compiler(engine: str | None, library: str) -> ModuleType:
+    """The same while torch.compile is looking, which only the engine of the library is made for."""
+    return sys.modules[_imported(engine, library, True)]
 
 
 @constant_when_compiled
-def _imported(engine: str | None, library: str) -> str:
+def _imported(engine: str | None, library: str, compiling: bool) -> str:
     """The name of the engine's module, which is imported now."""
     if engine is not None and engine not in engine_names():
         raise InputError(
@@ -35,11 +102,21 @@ def _imported(engine: str | None, library: str) -> str:
             repr(engine),
             "Leave engine out to take the one of the arrays' library",
         )
-    module = importlib.import_module(f"{engines.__name__}.{engine or library}")
+    module = _module(engine or library)
     if library != module.LIBRARY:
         raise InputError(
             f"the engine {engine!r} computes with arrays of {module.LIBRARY}",
             f"arrays of {library}",
             f"Convert q, k and v to {module.LIBRARY}, or leave engine out",
         )
+    if compiling and engine not in (None, library):
+        raise InputError(
+            f"inside torch.compile the engine is {library!r}",
+            repr(engine),
+            "Leave engine out, or hand am.export(mask, 'torch.flex', frame) into the compiled function",
+        )
     return module.__name__
+
+
+def _module(engine: str) -> ModuleType:
+    return importlib.import_module(f"{engines.__name__}.{engine}")

@@ -11,11 +11,14 @@ import pytest
 import attnmask as am
 from attnmask.define import masks
 from attnmask.define.fit import fit
+from attnmask.run import torch_flex
 from attnmask.run.choose import engine_names
+from attnmask.run.contract import checked_frame
 from attnmask.run.engines import numpy as oracle
 
 jax = pytest.importorskip("jax")
 torch = pytest.importorskip("torch")
+flex_attention = pytest.importorskip("torch.nn.attention.flex_attention")
 
 DIM, DIM_V = 4, 3
 
@@ -149,5 +152,24 @@ def assert_same_weights(weights, mask, frame):
     np.testing.assert_allclose(weights.sum(-1), visible.any(-1), atol=1e-6)
 
 
+@pytest.mark.parametrize(("mask", "frame"), EXAMPLES, ids=NAMES)
+def test_flex_uncompiled(mask, frame, monkeypatch):
+    """FlexAttention's own arithmetic for our mask_mod, without its compiler; on the CPU it has no backward pass."""
+    monkeypatch.setattr(flex_attention, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)
+    monkeypatch.setattr(torch_flex, "_compiled", uncompiled)
+    q, k, v = (torch.tensor(array, dtype=torch.float32) for array in call(mask, frame)[:3])
+    output = torch_flex.attend(q, k, v, mask, checked_frame(frame, mask, q, k), 1 / math.sqrt(DIM)).numpy()
+    np.testing.assert_allclose(output, expected(mask, frame)[0], atol=20 * np.finfo(np.float32).eps)
+    assert not output[np.broadcast_to(mask.empty_rows(frame), output.shape[:3])].any(), "output of empty rows"
+
+
+def uncompiled(scale, grouped, *kind):
+    return lambda q, k, v, mask: flex_attention.flex_attention(
+        q, k, v, block_mask=mask, scale=scale, enable_gqa=grouped
+    )
+
+
 def test_every_engine_is_here():
-    assert set(engine_names()) == {"numpy", "torch", "jax"}, "a new engine needs its conformance test in this file"
+    elsewhere = {"flash_attn"}  # needs a package and a GPU: test_flash_attn_engine.py, test_cuda.py
+    known = {"numpy", "torch", "jax", "flex"} | elsewhere
+    assert set(engine_names()) == known, "a new engine needs its conformance test in this file"

@@ -11,8 +11,25 @@ from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.exchange.common import EVERYTHING, is_causal_from_start
 from attnmask.lower.grid import dense_jax
+from attnmask.run.described import native_work, whole_work
+from attnmask.run.request import Request, Work
 
 LIBRARY = "jax"
+
+FUNCTION = "jax.nn.dot_product_attention"
+
+
+def refusal(request: Request) -> str | None:
+    """Nothing is refused."""
+    return None
+
+
+def work(request: Request) -> Work:
+    """What ``attention`` calls."""
+    mask, frame = request.mask, request.frame
+    if mask == EVERYTHING or is_causal_from_start(mask, frame):
+        return native_work(request, FUNCTION, causal=mask != EVERYTHING)
+    return whole_work(request, FUNCTION)
 
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:

@@ -10,11 +10,23 @@ from numpy.typing import NDArray
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.lower.grid import dense
+from attnmask.run.described import whole_work
+from attnmask.run.request import Request, Work
 
 LIBRARY = "numpy"
 
 Array = NDArray[Any]
 Doubles = NDArray[np.float64]
+
+
+def refusal(request: Request) -> str | None:
+    """Nothing is refused."""
+    return None
+
+
+def work(request: Request) -> Work:
+    """Everything is computed."""
+    return whole_work(request, "the formula")
 
 
 def attention(q: Array, k: Array, v: Array, mask: Mask, frame: Frame, scale: float) -> Array:

@@ -19,11 +19,38 @@ from attnmask.exchange.common import EVERYTHING, is_causal_from_start
 from attnmask.lower.grid import dense_torch
 from attnmask.run import torch_pieces
 from attnmask.run.compiled import Data, compiling, data_of, mask_of, opaque
+from attnmask.run.described import native_work, planned_work, whole_work
 from attnmask.run.plan import Plan, choice
+from attnmask.run.request import Request, Work
 
 LIBRARY = "torch"
 
+SDPA = "scaled_dot_product_attention"
 KEPT = 1 << 18  # pairs of a mask that is kept as a tensor between calls
+
+
+def refusal(request: Request) -> str | None:
+    """Nothing is refused."""
+    return None
+
+
+def work(request: Request) -> Work:
+    """What ``attention`` calls, outside of torch.compile."""
+    mask, frame = request.mask, request.frame
+    if mask == EVERYTHING or is_causal_from_start(mask, frame):
+        return native_work(request, SDPA, causal=mask != EVERYTHING)
+    found = choice(mask, frame, request.batch, request.heads)
+    if found is not None and (found.single is not None or _in_pieces(request)):
+        return planned_work(request, found, SDPA)
+    return whole_work(request, SDPA)
+
+
+def _in_pieces(request: Request) -> bool:
+    """Whether ``torch_pieces.supported`` will take the arrays of a request."""
+    setting = request.setting
+    dtypes = {str(dtype) for dtype in torch_pieces.DTYPES}
+    same_dim, known = request.dim == request.dim_v, f"torch.{setting.dtype}" in dtypes
+    return setting.device == "cpu" and same_dim and known and not setting.transformed
 
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
@@ -67,7 +94,7 @@ def _visible(mask: Mask, frame: Frame, q: Any) -> tuple[Any, Any]:
     What an empty row gives differs between the kernels of torch; a row that sees something is safe in all of them.
     """
     if compiling():
-        return _opened(_traced(mask, frame, q), frame)
+        return _opened(traced(mask, frame, q), frame)
     if frame.q_len * frame.kv_len <= KEPT:
         return _kept(mask, frame, q.device)
     return _opened(dense_torch(mask, frame, q.device), frame)
@@ -87,7 +114,8 @@ def _kept(mask: Mask, frame: Frame, device: torch.device) -> tuple[Any, Any]:
         return visible.contiguous(), None if nothing else empty
 
 
-def _traced(mask: Mask, frame: Frame, q: Any) -> Any:
+def traced(mask: Mask, frame: Frame, q: Any) -> Any:
+    """The mask while torch.compile is looking, of a shape that broadcasts to the dense one."""
     if not opaque(mask):
         return dense_torch(mask, frame, q.device)
     sizes = (frame.q_len, frame.kv_len, frame.q_start, frame.batch, frame.heads)

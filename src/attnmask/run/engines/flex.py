@@ -1,0 +1,55 @@
+"""torch's FlexAttention, compiled, with our own block mask: it computes the blocks in which something is visible."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any
+
+from attnmask.define.frame import Frame
+from attnmask.define.mask import Mask
+from attnmask.lower.forms import tiles
+from attnmask.run.request import Request, Work
+
+LIBRARY = "torch"
+
+DTYPES = ("float32", "bfloat16", "float16")
+SMALLEST_DIM = 16  # on a GPU, of torch's Triton kernel
+
+
+def refusal(request: Request) -> str | None:
+    """Why FlexAttention cannot run a request; None if it can."""
+    setting, dim = request.setting, min(request.dim, request.dim_v)
+    reasons = {
+        f"it computes {', '.join(DTYPES)}, not {setting.dtype}": setting.dtype not in DTYPES,
+        f"it runs on cpu and cuda, not on {setting.device}": setting.device not in ("cpu", "cuda"),
+        "on the CPU it has no backward pass; call it under torch.no_grad()": setting.device == "cpu" and setting.grad,
+        "on the CPU it needs a C++ compiler, and there is none": setting.device == "cpu" and not _has_compiler(),
+        f"on a GPU dim is at least {SMALLEST_DIM}, not {dim}": setting.device == "cuda" and dim < SMALLEST_DIM,
+        "torch.func cannot look into it": setting.transformed,
+    }
+    return next((reason for reason, applies in reasons.items() if applies), None)
+
+
+def _has_compiler() -> bool:
+    """Whether torch will find a compiler for its CPU code."""
+    return any(map(shutil.which, (os.environ.get("CXX") or "g++", "clang++")))
+
+
+def work(request: Request) -> Work:
+    """One call over the tiles that are not empty."""
+    found = tiles.lower(request.mask, request.frame)
+    some, full = int(found.runs.length.sum()), found.count(2)
+    batch, heads = found.shape[:2]
+    computed = some * tiles.DEFAULT**2 * request.copies // (batch * heads)
+    size = f"{tiles.DEFAULT} x {tiles.DEFAULT}"
+    return Work(
+        1, computed, f"1 call of flex_attention over {some:,} blocks of {size}, {full:,} of them without a mask"
+    )
+
+
+def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
+    """Compiled at the first call of its kind, which takes seconds; empty rows are 0 by FlexAttention's own rule."""
+    from attnmask.run import torch_flex
+
+    return torch_flex.attend(q, k, v, mask, frame, scale)

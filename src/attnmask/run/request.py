@@ -1,0 +1,90 @@
+"""What the choice of an engine depends on: all of a call but its numbers."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NamedTuple
+
+from attnmask.define.frame import Frame
+from attnmask.define.mask import Mask
+
+
+class Setting(NamedTuple):
+    """What a call depends on beside its mask and its shapes.
+
+    Attributes:
+        dtype: the number format that is computed in, as ``"float32"``; under torch.autocast, that of it.
+        device: the kind of device: ``"cpu"``, ``"cuda"``, ``"meta"``.
+        grad: whether gradients will be asked for.
+        transformed: whether torch.func (vmap, grad, ...) is looking at the operations inside.
+    """
+
+    dtype: str = "float32"
+    device: str = "cpu"
+    grad: bool = False
+    transformed: bool = False
+
+
+class Request(NamedTuple):
+    """A call of attention without its arrays.
+
+    Attributes:
+        library: ``"numpy"``, ``"torch"`` or ``"jax"``.
+        mask: the mask.
+        frame: the frame, settled.
+        batch: the batch size of q.
+        heads: the heads of q.
+        kv_heads: the heads of k and v.
+        dim: the numbers per query and key.
+        dim_v: the numbers per value.
+        setting: number format, device, and who is looking.
+    """
+
+    library: str
+    mask: Mask
+    frame: Frame
+    batch: int
+    heads: int
+    kv_heads: int
+    dim: int
+    dim_v: int
+    setting: Setting = Setting()
+
+    @property
+    def copies(self) -> int:
+        """Batches times heads."""
+        return self.batch * self.heads
+
+
+class Work(NamedTuple):
+    """What an engine does for a request.
+
+    Attributes:
+        calls: kernel calls.
+        computed: pairs of a query and a key that are computed, over all batches and heads.
+        words: what is called, in words.
+    """
+
+    calls: int
+    computed: int
+    words: str
+
+
+def request_of(library: str, mask: Mask, frame: Frame, arrays: dict[str, Any]) -> Request:
+    """The request of arrays that passed the contract."""
+    q, k = arrays["q"], arrays["k"]
+    v = arrays.get("v", k)
+    return Request(library, mask, frame, q.shape[0], q.shape[1], k.shape[1], q.shape[3], v.shape[3], setting_of(arrays))
+
+
+def setting_of(arrays: dict[str, Any]) -> Setting:
+    """The setting of arrays of one library."""
+    q, torch = arrays["q"], sys.modules.get("torch")
+    if torch is None or not isinstance(q, torch.Tensor):
+        return Setting(str(q.dtype))
+    device = str(q.device.type)
+    dtype = q.dtype
+    if device in ("cpu", "cuda") and torch.is_autocast_enabled(device) and dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(device)
+    grad = torch.is_grad_enabled() and any(array.requires_grad for array in arrays.values())
+    return Setting(str(dtype).removeprefix("torch."), device, grad, bool(torch._C._are_functorch_transforms_active()))

@@ -1,0 +1,61 @@
+"""FlashAttention's two functions called for a mask, with torch tensors (batch, heads, length, dim)."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+
+from attnmask.define.frame import Frame
+from attnmask.define.mask import Mask
+from attnmask.run.packed import Aligned, Packed, flash_calls
+
+
+def attend(flash_attn: Any, q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
+    """The output (batch, heads, q_len, dim); ``flash_attn`` is the package."""
+    q, k, v = (_in_autocast(array).transpose(1, 2) for array in (q, k, v))
+    calls = flash_calls(mask, frame, q.shape[0])
+    if isinstance(calls, Aligned):
+        keys, values = k[:, : calls.keys], v[:, : calls.keys]
+        output = flash_attn.flash_attn_func(q, keys, values, softmax_scale=scale, **_window(calls))
+    else:
+        tensors = _tensors(mask, frame, q.shape[0], q.device)
+        output = _packed(flash_attn.flash_attn_varlen_func, (q, k, v), calls, tensors, scale)
+    return output.transpose(1, 2)
+
+
+def _in_autocast(array: Any) -> Any:
+    """In the number format of torch.autocast, where it is on."""
+    kind = array.device.type
+    return array.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else array
+
+
+def _window(call: Aligned | Packed) -> dict[str, Any]:
+    return {"causal": call.window[1] == 0, "window_size": call.window}
+
+
+def _packed(
+    function: Any, arrays: tuple[Any, ...], calls: tuple[Packed, ...], tensors: list[tuple[Any, ...]], scale: float
+) -> Any:
+    """Each call's rows put in their places; the others stay 0."""
+    flat = [array.flatten(0, 1) for array in arrays]
+    output = torch.zeros_like(flat[0])
+    for call, (rows, keys, *edges) in zip(calls, tensors, strict=True):
+        taken = [array if at is None else array[at] for array, at in zip(flat, (rows, keys, keys), strict=True)]
+        lengths = (*edges, call.max_seqlen_q, call.max_seqlen_k)
+        part = function(*taken, *lengths, softmax_scale=scale, **_window(call))
+        output = part if rows is None else output.index_copy(0, rows, part)
+    return output.unflatten(0, arrays[0].shape[:2])
+
+
+@functools.lru_cache(maxsize=64)
+def _tensors(mask: Mask, frame: Frame, batch: int, device: torch.device) -> list[tuple[Any, ...]]:
+    """The arrays of each packed call on a device: its rows, its keys, and where its sequences end among both."""
+    calls = flash_calls(mask, frame, batch)
+    with torch.inference_mode(False):  # tensors made in inference mode must still serve training
+        return [
+            tuple(None if array is None else torch.tensor(array, device=device) for array in call[:4])
+            for call in calls
+            if isinstance(call, Packed)
+        ]
