@@ -21,9 +21,9 @@ from attnmask.run import engines
 from attnmask.run.compiled import constant_when_compiled
 from attnmask.run.request import Request
 
-# The two limits of the GPU rules follow from what is computed, not from a measurement: there was no GPU to measure on.
-# Half the blocks is where a kernel of half SDPA's speed breaks even (FlexAttention's own paper reports 0.7 to 0.9 of
-# FlashAttention's); below a million pairs a call of either is mostly launch.
+# The rules for a GPU follow from what is computed, not from a measurement of ours: PyTorch reports FlexAttention at 0.85
+# to 0.9 of FlashAttention 2 (pytorch.org/blog/flexattention), and SDPA with a dense mask computes every block with
+# another, slower kernel. Shorter calls are mostly launch, for which compiling is not worth its seconds.
 LONG = 1 << 20  # pairs per head from which FlexAttention is considered
 SPARSE = 0.5  # of the 128 x 128 blocks that are not empty, up to which it is taken
 

@@ -66,6 +66,9 @@ def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) ->
     if found is not None and torch_pieces.supported(q, k, v):
         return torch_pieces.attend(q, k, v, found, scale)
     visible, empty = _visible(mask, frame, q)
+    if grouped and q.is_cuda:  # the one kernel there that shares keys between heads takes no mask
+        k, v = (array.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for array in (k, v))
+        grouped = False
     output = scaled_dot_product_attention(q, k, v, attn_mask=visible, scale=scale, enable_gqa=grouped)
     return output if empty is None else torch.where(empty, 0.0, output)
 

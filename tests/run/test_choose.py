@@ -1,0 +1,87 @@
+"""Which engine takes a call, decided without any GPU: requests name the device."""
+
+import pytest
+
+import attnmask as am
+from attnmask.errors import InputError
+from attnmask.run.choose import choose, engine_names, fastest, named, refusal
+from attnmask.run.request import Request, Setting, request_of, setting_of
+
+torch = pytest.importorskip("torch")
+
+CAUSAL = am.causal()
+N = 4096
+
+
+def request(mask, library="torch", length=N, dim=64, dtype="float32", device="cuda", **setting):
+    return Request(library, mask, am.Frame(length, q_start=0), 2, 8, 8, dim, dim, Setting(dtype, device, **setting))
+
+
+@pytest.mark.parametrize(
+    ("asked", "engine"),
+    [
+        (request(CAUSAL), "torch"),
+        (request(am.everything()), "torch"),
+        (request(CAUSAL & am.window(255)), "flex"),
+        (request(CAUSAL & am.window(255), grad=True), "flex"),
+        (request(CAUSAL & am.window(255), device="cpu"), "torch"),
+        (request(CAUSAL & am.window(255), device="meta"), "torch"),
+        (request(CAUSAL & am.window(255), dtype="float64"), "torch"),
+        (request(CAUSAL & am.window(255), transformed=True), "torch"),
+        (request(CAUSAL & am.window(255), dim=8), "torch"),
+        (request(CAUSAL & am.window(31), length=512), "torch"),
+        (request(CAUSAL | am.prefix(3 * N // 4)), "torch"),
+        (request(CAUSAL & am.window(255), library="jax"), "jax"),
+        (request(CAUSAL & am.window(255), library="numpy"), "numpy"),
+    ],
+)
+def test_fastest(asked, engine):
+    assert fastest(asked) == engine
+    assert refusal(engine, asked) is None
+
+
+def test_every_engine_answers_every_request_of_its_library():
+    """Each has a reason or runs; what runs can say what it calls."""
+    masks = [CAUSAL, CAUSAL & am.window(3), CAUSAL & am.padding([2, 8]), am.nothing(), am.sinks(2)]
+    for mask in masks:
+        for library in ("numpy", "torch", "jax"):
+            for device in ("cpu", "cuda", "meta"):
+                asked = request(mask, library, 8, device=device)
+                for engine in engine_names():
+                    reason = refusal(engine, asked)
+                    if reason is not None:
+                        assert reason
+                        continue
+                    work = named(engine, library).work(asked)
+                    assert work.computed >= 0
+                    assert work.words
+
+
+def test_another_library_is_a_reason():
+    assert refusal("jax", request(CAUSAL)) == "it computes with arrays of jax, not of torch"
+
+
+def test_a_library_that_is_not_installed_is_a_reason(monkeypatch):
+    def missing(name):
+        raise ModuleNotFoundError(f"No module named {name!r}", name="torch")
+
+    monkeypatch.setattr("attnmask.run.choose.importlib.import_module", missing)
+    assert refusal("torch", request(CAUSAL)) == "the package torch is not installed"
+
+
+def test_an_engine_that_refuses_is_not_replaced():
+    with pytest.raises(InputError, match="the engine 'flex' must be able to run the call; got it computes float32"):
+        choose("flex", request(CAUSAL, dtype="float64"))
+
+
+def test_the_setting_is_read_from_the_arrays():
+    q = torch.ones(1, 2, 3, 4, requires_grad=True)
+    assert setting_of({"q": q}) == Setting("float32", "cpu", True, False)
+    assert setting_of({"q": q.to("meta")}).device == "meta"
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert setting_of({"q": q, "k": q}) == Setting("bfloat16", "cpu", False, False)
+    seen = []
+    torch.func.vmap(lambda q: seen.append(setting_of({"q": q})) or q)(q.detach())
+    assert seen == [Setting("float32", "cpu", False, True)]
+    asked = request_of("torch", CAUSAL, am.Frame(3, 5, q_start=2), {"q": q, "k": torch.ones(1, 1, 5, 4)})
+    assert (asked.batch, asked.heads, asked.kv_heads, asked.dim, asked.dim_v, asked.copies) == (1, 2, 1, 4, 4, 2)
