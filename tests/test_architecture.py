@@ -12,7 +12,7 @@ import attnmask
 ROOT = Path(attnmask.__file__).parent
 STAGES = ("define", "lower", "exchange", "run", "verify", "explain", "model", "recipes")
 BASE = ("errors", "conventions", "page", "page_style")  # used by every stage, and using none
-OPEN_FOLDERS = ("masks", "forms", "frameworks", "engines", "outputs")
+OPEN_FOLDERS = ("masks", "selections", "forms", "frameworks", "engines", "selected", "outputs")
 FRAMEWORKS = {"torch", "jax", "transformers", "tensorflow", "z3", "PIL", "tqdm", "datasets"}
 FILES = sorted(ROOT.rglob("*.py"))
 
@@ -108,6 +108,7 @@ PUBLIC = [
     "Picture",
     "Proof",
     "Report",
+    "Selection",
     "Term",
     "Undecided",
     "Why",
@@ -159,6 +160,9 @@ PUBLIC = [
     "strided",
     "table",
     "testing",
+    "threshold",
+    "top_k",
+    "top_k_blocks",
     "trace",
     "tree",
     "where",

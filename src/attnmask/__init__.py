@@ -49,6 +49,10 @@ from attnmask.define.prove import Proof as Proof
 from attnmask.define.prove import Undecided as Undecided
 from attnmask.define.prove import equivalent as equivalent
 from attnmask.define.prove import implies as implies
+from attnmask.define.selection import Selection as Selection
+from attnmask.define.selections.threshold import threshold as threshold
+from attnmask.define.selections.top_k import top_k as top_k
+from attnmask.define.selections.top_k_blocks import top_k_blocks as top_k_blocks
 from attnmask.define.simplify import simplify as simplify
 from attnmask.define.trace import trace as trace
 

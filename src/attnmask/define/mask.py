@@ -181,12 +181,18 @@ class Mask:
         return variables(self.node)
 
     def __and__(self, other: object) -> Mask:
+        if hasattr(other, "rules"):  # a selection, which knows how it joins a mask
+            return NotImplemented
         return Mask(join("&", self.node, _mask_node("&", self, other)))
 
     def __or__(self, other: object) -> Mask:
+        if hasattr(other, "rules"):
+            return NotImplemented
         return Mask(join("|", self.node, _mask_node("|", self, other)))
 
     def __sub__(self, other: object) -> Mask:
+        if hasattr(other, "rules"):
+            return NotImplemented
         return Mask(join("&", self.node, (~Mask(_mask_node("-", self, other))).node))
 
     def __invert__(self) -> Mask:

@@ -16,6 +16,7 @@ from attnmask.define.formulas import Formulas, TooLarge
 from attnmask.define.language import INDICES, fold
 from attnmask.define.mask import Mask
 from attnmask.define.notation import table_text
+from attnmask.define.selection import refuse_selection
 from attnmask.define.tables import Table
 from attnmask.errors import MaskError, require
 
@@ -166,6 +167,7 @@ def _decide(relation: str, masks: tuple[Mask, Mask], tables: Tables, seconds: fl
 
 def _check(masks: tuple[Mask, Mask], tables: str) -> None:
     for mask in masks:
+        refuse_selection(mask)
         if not isinstance(mask, Mask):
             raise MaskError(
                 "masks are compared with masks",

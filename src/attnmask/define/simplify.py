@@ -11,6 +11,7 @@ from attnmask.define.linear import size
 from attnmask.define.mask import Mask
 from attnmask.define.masks.everything import everything
 from attnmask.define.masks.nothing import nothing
+from attnmask.define.selection import refuse_selection
 from attnmask.define.written import written
 from attnmask.errors import MaskError
 
@@ -36,6 +37,7 @@ def simplify(mask: Mask) -> Mask:
     Raises:
         MaskError: what was given is no mask.
     """
+    refuse_selection(mask)
     if not isinstance(mask, Mask):
         raise MaskError("simplify takes a mask", f"{type(mask).__name__} {str(mask)[:60]!r}", "Write am.table(array)")
     node, shortened = mask.node, _Shortened()

@@ -10,6 +10,7 @@ from typing import Any
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
+from attnmask.define.selection import refuse_selection
 from attnmask.errors import FrameworkError, InputError
 from attnmask.exchange import frameworks as folder
 
@@ -63,6 +64,7 @@ def export(mask: Mask, framework: str, frame: Frame | int, **options: Any) -> di
         FrameworkError: the framework is unknown, or cannot say this mask.
         FrameError: the mask cannot be seen in this frame.
     """
+    refuse_selection(mask)
     if not isinstance(mask, Mask):
         raise InputError("export takes a Mask", type(mask).__name__, "Write am.table(array) for booleans")
     arguments: dict[str, Any] = _module(framework).write(mask, Frame.of(frame), **options)

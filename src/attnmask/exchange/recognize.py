@@ -28,6 +28,7 @@ from attnmask.define.masks.padding import padding
 from attnmask.define.masks.prefix import prefix
 from attnmask.define.masks.table import table
 from attnmask.define.masks.window import window
+from attnmask.define.selection import refuse_selection
 
 Bools = NDArray[np.bool_]
 
@@ -67,6 +68,7 @@ def recognize(value: Any, *, q_start: int | None = None) -> Mask:
     Returns:
         A conjunction of known kinds that equals the array at each of its positions, or ``table(array)``.
     """
+    refuse_selection(value)
     if isinstance(value, Mask):
         size = _table_size(value.node)
         if size is None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
+from attnmask.define.selection import Selection
 from attnmask.run.calls import settled
 from attnmask.run.contract import checked_scale
+from attnmask.run.selecting import selecting
 
 
 def attention(
     q: Any,
     k: Any,
     v: Any,
-    mask: Mask | None = None,
+    mask: Mask | Selection | None = None,
     *,
     frame: Frame | int | None = None,
     scale: float | None = None,
@@ -40,7 +43,8 @@ def attention(
         k: keys (batch, kv_heads, kv_len, dim); kv_heads divides heads, and query head i uses key head
             i // (heads // kv_heads).
         v: values (batch, kv_heads, kv_len, dim_v).
-        mask: what each query may attend to; None for everything.
+        mask: what each query may attend to; None for everything. A selection such as ``causal() & top_k(64)`` decides
+            among what its mask shows, from q and k.
         frame: where the first query stands; only needed when q_len != kv_len and the mask depends on it.
         scale: the factor on the scores, 1 / sqrt(dim) by default.
         engine: the name of an engine, to refuse rather than take another one.
@@ -52,12 +56,18 @@ def attention(
         InputError: shapes, libraries, the mask or the engine do not fit.
         FrameError: the mask cannot be seen in this frame.
     """
-    module, mask, frame = settled(mask, frame, engine, q=q, k=k, v=v)
+    settle: Callable[..., Any] = selecting if isinstance(mask, Selection) else settled
+    module, mask, frame = settle(mask, frame, engine, q=q, k=k, v=v)
     return module.attention(q, k, v, mask, frame, checked_scale(scale, q.shape[3]))
 
 
 def attention_weights(
-    q: Any, k: Any, mask: Mask | None = None, *, frame: Frame | int | None = None, scale: float | None = None
+    q: Any,
+    k: Any,
+    mask: Mask | Selection | None = None,
+    *,
+    frame: Frame | int | None = None,
+    scale: float | None = None,
 ) -> Any:
     """The weight of each key for each query: ``softmax(scale * q k^T, over the visible keys)``.
 
@@ -84,5 +94,6 @@ def attention_weights(
         InputError: shapes, libraries or the mask do not fit.
         FrameError: the mask cannot be seen in this frame.
     """
-    module, mask, frame = settled(mask, frame, None, q=q, k=k)
+    settle: Callable[..., Any] = selecting if isinstance(mask, Selection) else settled
+    module, mask, frame = settle(mask, frame, None, q=q, k=k)
     return module.attention_weights(q, k, mask, frame, checked_scale(scale, q.shape[3]))
