@@ -144,6 +144,7 @@ def test_examples_hold_and_read_back(name, mask, frame):
         (lambda: am.padding(valid=[1, 0]), "int of shape (2,)"),
         (lambda: am.padding(valid=np.ones((2, 1, 1, 4), bool)), "shape (2, 1, 1, 4)"),
         (lambda: am.padding([2], side="left"), "kv_len=None"),
+        (lambda: am.padding([2, 9], side="left", kv_len=8), "[2, 9] with kv_len=8"),
         (lambda: am.padding([2], side="middle"), "side='middle'"),
         (lambda: am.prefix([-2]), "[-2]"),
         (lambda: am.documents(), "both or neither"),

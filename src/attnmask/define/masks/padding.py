@@ -29,17 +29,16 @@ def padding(lengths: Any = None, *, valid: Any = None, side: str = "right", kv_l
             kv_len of the frame.
         valid: instead of lengths, booleans (batch, kv_len) or (kv_len,), True = a real token, on any side.
         side: where the padding stands, ``"right"`` or ``"left"``. The left needs ``kv_len``.
-        kv_len: the padded length, for ``side="left"`` only.
+        kv_len: the padded length, for ``side="left"`` only; a frame may have fewer keys, or more.
     """
     if (lengths is None) == (valid is None):
         raise MaskError("padding is given by lengths or by valid", "both or neither", "Write padding([3, 2])")
     if valid is not None:
         return _from_valid(Table.of(valid), side, kv_len)
-    length = lengths_term(lengths)
     if side == "right" and kv_len is None:
-        return k < length
-    if side == "left" and kv_len is not None:
-        return k >= kv_len - length
+        return k < lengths_term(lengths)
+    if side == "left" and kv_len is not None:  # a frame may be shorter, as while a prompt is filled in by chunks
+        return k >= kv_len - lengths_term(lengths, most=kv_len)
     raise MaskError(
         "side is 'right', or 'left' with kv_len",
         f"side={side!r}, kv_len={kv_len}",
