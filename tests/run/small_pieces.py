@@ -38,9 +38,12 @@ NAMES = [f"{mask} in {frame}" for mask, frame in EXAMPLES]
 def small_pieces():
     """Sizes for frames of ten positions, so that blocks, rectangles and progressions all occur there."""
     with (
-        mock.patch.object(planning, "ROW_BLOCKS", (2, 3)),
-        mock.patch.object(rows, "FEWEST_ROWS", 3),
+        mock.patch.object(planning, "EDGE", 1e9),
+        mock.patch.object(rows, "ROW_BLOCKS", (2, 3)),
+        mock.patch.object(rows, "FEWEST_ROWS", (3,)),
         mock.patch.object(rows, "WORTH_A_CALL", 2),
+        mock.patch.object(rows, "GAP", 2),
+        mock.patch.object(rows, "CALL_OF_HEAD", 0),
     ):
         yield
 
@@ -62,7 +65,11 @@ def painted(plan):
             shown = shown & ~piece.hidden
         of_head = counts[piece.batch or 0, piece.head or 0]
         for tile in range(piece.tiles):
-            first, key = piece.q_start + tile * piece.q_step, piece.k_start + tile * piece.k_step
-            keys = np.arange(key, key + piece.keys) if piece.chosen is None else piece.chosen[tile]
-            of_head[np.ix_(np.arange(first, first + piece.rows), keys)] += shown
+            keys = piece.k_start + tile * piece.k_step + piece.spacing * np.arange(piece.keys)
+            of_head[np.ix_(rows_of(piece, tile), keys if piece.chosen is None else piece.chosen[tile])] += shown
     return counts
+
+
+def rows_of(piece, tile):
+    """The rows of a tile of a piece."""
+    return piece.q_start + tile * piece.q_step + piece.spacing * np.arange(piece.rows)

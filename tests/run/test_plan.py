@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 import attnmask as am
 from attnmask.run.plan import choice, plan
-from tests.run.small_pieces import EXAMPLES, NAMES, forced, painted
+from tests.run.small_pieces import EXAMPLES, NAMES, forced, painted, rows_of
 from tests.strategies import frames, masks
 
 
@@ -23,8 +23,7 @@ def assert_layers(found):
     assert order == sorted(order)
     for piece in found.pieces:
         for tile in range(piece.tiles):
-            rows = slice(piece.q_start + tile * piece.q_step, piece.q_start + tile * piece.q_step + piece.rows)
-            at = (piece.batch or 0, piece.head or 0, rows)
+            at = (piece.batch or 0, piece.head or 0, rows_of(piece, tile))
             if piece.layer == 0:
                 first[at] += 1
             else:
@@ -53,35 +52,58 @@ def shapes(mask, frame):
 
 def test_masks_that_a_kernel_knows_are_one_call():
     assert shapes(am.everything(), 300) == [(1, 300, 300, False)]
-    assert shapes(am.causal(), 300) == [(1, 300, 300, True)]
+    assert shapes(am.causal(), 3000) == [(1, 3000, 3000, True)]
     assert shapes(am.padding(200), 300) == [(1, 300, 200, False)]
     assert shapes(am.causal() & am.window(99), am.Frame(1, 300, align="end")) == [(1, 1, 100, False)]
-    assert all(plan(mask, am.Frame(300)).single for mask in (am.everything(), am.causal(), am.padding(200)))
+    assert all(plan(mask, am.Frame(3000)).single for mask in (am.everything(), am.causal(), am.padding(200)))
     assert plan(am.causal() & am.window(9), am.Frame(300)).single is None
 
 
-def test_documents_are_one_causal_call_each():
-    mask = am.causal() & am.documents(lengths=[300, 100, 200])
-    assert shapes(mask, 600) == [(1, 300, 300, True), (1, 100, 100, True), (1, 200, 200, True)]
+def test_no_block_sees_two_documents():
+    found = plan(am.causal() & am.documents(lengths=[300, 100, 200]), am.Frame(600))
+    for piece in found.pieces:
+        ends = np.array([[0, 300], [300, 400], [400, 600]])
+        (document,) = ends[(ends[:, 0] <= piece.q_start) & (piece.q_start < ends[:, 1])]
+        assert document[0] <= piece.k_start
+        assert piece.q_start + (piece.tiles - 1) * piece.q_step + piece.rows <= document[1]
+    assert found.computed < 1.6 * found.visible
 
 
-def test_cached_prefill_is_a_rectangle_and_a_causal_square():
-    assert shapes(am.causal(), am.Frame(200, 1000, align="end")) == [(1, 200, 200, True), (1, 200, 800, False)]
+def test_short_documents_share_blocks():
+    found = plan(am.causal() & am.documents(lengths=[8] * 250), am.Frame(2000))
+    assert found.calls < 70
+
+
+def test_long_prefill_against_a_cache_computes_most_keys_without_a_mask():
+    found = plan(am.causal(), am.Frame(200, 8000, align="end"))
+    bare = sum(piece.pairs for piece in found.pieces if piece.hidden is None)
+    assert bare > 0.9 * found.computed
+    assert max(piece.layer for piece in found.pieces) == 1
+
+
+def test_dilated_windows_are_planned_class_by_class():
+    found = plan(am.causal() & am.window(1023) & am.dilated(4), am.Frame(4096))
+    assert {piece.spacing for piece in found.pieces} == {4}
+    assert found.computed < 1.5 * found.visible
+
+
+def test_sinks_are_a_part_of_their_own():
+    found = plan(am.causal() & (am.sinks(4) | am.window(1023)), am.Frame(4096))
+    assert any(piece.keys == 4 and piece.hidden is None and piece.tiles > 1 for piece in found.pieces)
+    assert found.computed < 1.5 * found.visible
 
 
 def test_left_padding_skips_the_padded_rows():
     found = plan(am.causal() & am.padding([400, 100], side="left", kv_len=400), am.Frame(400))
-    assert [(piece.batch, piece.q_start, piece.k_start, piece.rows) for piece in found.pieces] == [
-        (0, 0, 0, 400),
-        (1, 300, 300, 100),
-    ]
+    assert min(piece.q_start for piece in found.pieces if piece.batch == 1) == 300
+    assert min(piece.k_start for piece in found.pieces if piece.batch == 1) == 300
 
 
 def test_a_window_is_few_batched_bands():
     found = plan(am.causal() & am.window(63), am.Frame(4096))
-    assert len(found.pieces) <= 4
+    assert len(found.pieces) <= 12
     assert max(piece.tiles for piece in found.pieces) >= 16
-    assert found.computed < 3 * found.visible
+    assert found.computed < 2.5 * found.visible
 
 
 def test_what_is_computed_follows_what_is_visible():

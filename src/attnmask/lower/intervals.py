@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from attnmask.define.fit import Fitted
 from attnmask.define.language import Node
-from attnmask.lower.regions import FULL, evaluated
+from attnmask.lower.arrays import evaluate
+from attnmask.lower.candidates import candidates
+from attnmask.lower.regions import FULL, PARTIAL, evaluated
 from attnmask.lower.runs import Runs, merged, spread
 from attnmask.lower.tiling import Tiling, boxes_of, tiling
 
@@ -29,10 +31,34 @@ class Intervals(NamedTuple):
 
 def intervals(node: Node, frame: Fitted) -> Intervals:
     """The visible keys of each query as runs, in order and apart."""
+    found = intervals_within(node, frame, None)
+    assert found is not None
+    return found
+
+
+def intervals_within(node: Node, frame: Fitted, most: int | None) -> Intervals | None:
+    """The same; None where more than ``most`` pairs would have to be looked at."""
+    pairs = candidates(node, frame)
+    if pairs is not None:
+        return _among(node, frame, pairs)
     tiles = tiling(node, frame, TILE, TILE)
+    looked_at = TILE**2 * int(tiles.runs.length[tiles.runs.kind == PARTIAL].sum())
+    if most is not None and looked_at > most:
+        return None
     pieces = [_full_pieces(tiles), *_partial_pieces(node, tiles)]
     row, start, stop = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
     return Intervals(frame, merged(frame.batch * frame.heads * frame.q_len, row, start, stop, 1))
+
+
+def _among(node: Node, frame: Fitted, pairs: NDArray[np.int64]) -> Intervals:
+    """The visible ones of a few pairs, looked at one by one in every batch and head."""
+    row, key = np.divmod(pairs, frame.kv_len)
+    outer = np.arange(frame.batch * frame.heads)[:, None]
+    visible = evaluate(node, outer // frame.heads, outer % frame.heads, row + frame.q_start, key)
+    number, place = np.nonzero(np.broadcast_to(visible, (len(outer), len(pairs))))
+    start = key[place]
+    rows = number * frame.q_len + row[place]
+    return Intervals(frame, merged(len(outer) * frame.q_len, rows, start, start + 1, 1))
 
 
 def _full_pieces(tiles: Tiling) -> tuple[NDArray[np.int64], ...]:

@@ -26,6 +26,8 @@ def native_work(request: Request, function: str, causal: bool) -> Work:
 def planned_work(request: Request, found: Plan, function: str) -> Work:
     """The calls of a plan."""
     computed = found.computed * request.copies // (found.frame.batch * found.frame.heads)
+    if found.edges is not None:
+        return Work(request.copies, computed, f"{request.copies:,} sparse products over the visible pairs alone")
     calls = sum(request.batch if piece.tiles > 1 and piece.batch is None else 1 for piece in found.pieces)
     kinds = Counter(map(_kind, found.pieces))
     words = ", ".join(f"{count:,} of {kind}" for kind, count in kinds.items()) or "nothing is visible"

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-MOST_KEYS = 16384  # in one call, over all of its tiles: what a call allocates beside its output stays in cache
+MOST_KEYS = 4096  # in one call, over all of its tiles: larger gradients are new memory in each call
 
 
 class Piece(NamedTuple):
     """Tiles of one shape, all computed in one call: tile i is rows ``q_start + i * q_step ..`` and keys ``k_start + i * k_step ..``.
+
+    With ``spacing`` s, each tile holds every s-th row and every s-th key from there.
 
     Attributes:
         batch: the one batch it belongs to; None for all.
@@ -25,6 +27,7 @@ class Piece(NamedTuple):
         tiles: how many tiles there are.
         q_step: rows from a tile to the next.
         k_step: keys from a tile to the next.
+        spacing: positions from a row to the next, and from a key to the next.
         causal: row i of a tile sees its keys 0 .. i.
         hidden: hidden pairs of every tile (rows, keys), or None.
         chosen: the keys of each tile by number (tiles, keys), where they are not contiguous.
@@ -43,6 +46,25 @@ class Piece(NamedTuple):
     tiles: int = 1
     q_step: int = 0
     k_step: int = 0
+    spacing: int = 1
+
+    @property
+    def apart(self) -> int:
+        """Keys of a tile before the first key of the next tile; all of them where no tiles share a key."""
+        if self.tiles == 1 or self.chosen is not None or self.k_step % self.spacing:
+            return self.keys
+        return min(self.k_step // self.spacing, self.keys)
+
+    def spaced(self, q_start: int, k_start: int, spacing: int) -> Piece:
+        """The same piece, of every ``spacing``-th row from ``q_start`` and every ``spacing``-th key from ``k_start``."""
+        return self._replace(
+            q_start=q_start + spacing * self.q_start,
+            k_start=k_start + spacing * self.k_start,
+            q_step=spacing * self.q_step,
+            k_step=spacing * self.k_step,
+            chosen=None if self.chosen is None else k_start + spacing * self.chosen,
+            spacing=spacing,
+        )
 
     @property
     def empty(self) -> Bools | None:
@@ -77,7 +99,7 @@ def _shape(piece: Piece) -> object:
     if piece.causal:
         return id(piece)
     hidden = None if piece.hidden is None else np.packbits(piece.hidden).tobytes()
-    return (piece.batch, piece.head, piece.layer, piece.rows, piece.keys, hidden, piece.chosen is None)
+    return (piece.batch, piece.head, piece.layer, piece.rows, piece.keys, hidden, piece.chosen is None, piece.spacing)
 
 
 def _joined(group: list[Piece]) -> list[Piece]:
@@ -90,6 +112,7 @@ def _joined(group: list[Piece]) -> list[Piece]:
         if piece.chosen is not None and last.chosen is not None:
             step, expected = (step[0], 0), (expected[0], 0)  # the keys may stand anywhere
         fits = step[1] >= 0 if last.tiles == 1 else step == expected
+        fits = fits and (step[1] % piece.spacing == 0 or step[1] < piece.spacing)  # the same keys, or none in common
         if fits and (last.tiles + 1) * last.keys <= MOST_KEYS:
             steps = step if last.tiles == 1 else (last.q_step, last.k_step)
             done[-1] = last._replace(tiles=last.tiles + 1, q_step=steps[0], k_step=steps[1])

@@ -2,29 +2,26 @@
 
 A plan is one call where a kernel knows the mask (everything, a run of keys, causal), a dense mask where most pairs are
 visible or there are few of them, and pieces otherwise: full and causal rectangles found in the runs of keys that each
-row sees, and blocks of rows, with a mask, for the rest. Costs are counted in pairs that SDPA computes without a mask
-in the same time; the figures are measured (``benchmarks/attention.py``).
+row sees, and blocks of rows, with a mask, for the rest. Where each row sees few keys that other rows do not see, as in
+a graph, the visible pairs are computed one by one. ``cost.py`` has the measured figures that decide.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from attnmask.define.fit import Fitted, fit
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
-from attnmask.lower.intervals import TILE, intervals
-from attnmask.lower.regions import PARTIAL
+from attnmask.lower.intervals import intervals_within
 from attnmask.lower.runs import Runs
-from attnmask.lower.tiling import tiling
+from attnmask.run.cost import CALL, DENSE, EDGE, EDGES, cost_of
 from attnmask.run.pieces import Piece, in_progressions
-from attnmask.run.rows import ROW_BLOCKS, cost_of, segments, tile_rows
+from attnmask.run.rows import layout_of
 
 MOST_LOOKED_AT = 1 << 28  # pairs evaluated to find the pieces
 FEW_PAIRS = 1 << 14  # per head: one call with a mask is always the fastest
-CALL = 12_000  # pairs that are computed in the time of one more call
-DENSE = 1.2  # the cost of a pair under a dense mask
 
 
 class Plan(NamedTuple):
@@ -33,18 +30,28 @@ class Plan(NamedTuple):
     Attributes:
         frame: the frame.
         pieces: what to compute, layer by layer.
-        computed: pairs that the pieces compute, over the batches and heads that the mask tells apart.
+        edges: the visible pairs, to be computed one by one, where that is faster than pieces; row r of these runs is
+            query row ``r % q_len`` of head ``r // q_len % heads`` of batch ``r // q_len // heads``.
+        computed: pairs that are computed, over the batches and heads that the mask tells apart.
         visible: pairs that are visible, counted in the same way.
-        cost: pairs per head and batch that an unmasked call computes in the time of the pieces.
+        cost: pairs per head and batch that an unmasked call computes in the same time.
         calls: kernel calls.
+        kept: what an engine keeps with the plan between calls.
     """
 
     frame: Fitted
     pieces: tuple[Piece, ...]
+    edges: Runs | None
     computed: int
     visible: int
     cost: float
     calls: int
+    kept: dict[Any, Any]
+
+    @property
+    def gathers(self) -> bool:
+        """Whether any piece takes its keys by number."""
+        return any(piece.chosen is not None for piece in self.pieces)
 
     @property
     def single(self) -> Piece | None:
@@ -75,30 +82,34 @@ def plan(mask: Mask, frame: Frame) -> Plan | None:
 
     >>> import attnmask as am
     >>> found = plan(am.causal() & am.documents(lengths=[300, 212]), am.Frame(512))
-    >>> [(piece.q_start, piece.rows, piece.causal) for piece in found.pieces]
-    [(0, 300, True), (300, 212, True)]
-    >>> found.computed == found.visible == 67728
-    True
+    >>> [(piece.q_start, piece.rows, piece.k_start, piece.keys) for piece in found.pieces]
+    [(0, 192, 0, 192), (192, 108, 0, 300), (300, 128, 300, 128), (428, 84, 300, 212)]
+    >>> found.computed, found.visible
+    (103456, 67728)
 
     Args:
         mask: the mask.
         frame: where it is seen.
     """
     fitted = fit(mask, frame)
-    looked_at = tiling(mask.node, fitted, TILE, TILE).runs
-    partial = looked_at.kind == PARTIAL
-    if int(looked_at.length[partial].sum()) * TILE**2 > MOST_LOOKED_AT:
-        return None
-    runs = intervals(mask.node, fitted).runs
+    found = intervals_within(mask.node, fitted, MOST_LOOKED_AT)
+    return None if found is None else _planned(fitted, found.runs)
+
+
+def _planned(frame: Fitted, runs: Runs) -> Plan:
+    """Pieces, or edges where they cost less."""
+    visible, heads = int(runs.length.sum()), frame.batch * frame.heads
+    layouts = [layout_of(part_of(runs, number * frame.q_len, frame.q_len)) for number in range(heads)]
+    one_by_one = EDGE * visible + EDGES * heads
+    if one_by_one < sum(layout.cost for layout in layouts):
+        return Plan(frame, (), runs, visible, visible, one_by_one, heads, {})
     pieces: list[Piece] = []
-    for number in range(fitted.batch * fitted.heads):
-        batch, head = divmod(number, fitted.heads)
-        place = (batch if fitted.batch > 1 else None, head if fitted.heads > 1 else None)
-        pieces += _of_head(part_of(runs, number * fitted.q_len, fitted.q_len), place)
+    for number, layout in enumerate(layouts):
+        batch, head = divmod(number, frame.heads)
+        pieces += layout.pieces((batch if frame.batch > 1 else None, head if frame.heads > 1 else None))
     joined = tuple(in_progressions(pieces))
     cost = sum(cost_of(piece) for piece in joined)
-    visible = int(runs.length.sum())
-    return Plan(fitted, joined, sum(piece.pairs for piece in joined), visible, cost, len(joined))
+    return Plan(frame, joined, None, sum(piece.pairs for piece in joined), visible, cost, len(joined), {})
 
 
 def part_of(runs: Runs, first: int, count: int) -> Runs:
@@ -106,23 +117,3 @@ def part_of(runs: Runs, first: int, count: int) -> Runs:
     offsets = runs.offsets[first : first + count + 1]
     part = slice(offsets[0], offsets[-1])
     return Runs(offsets - offsets[0], runs.start[part], runs.stop[part], runs.kind[part])
-
-
-def _of_head(runs: Runs, place: tuple[int | None, int | None]) -> list[Piece]:
-    """Full and causal rectangles, and the rows between them in blocks of the size that costs least."""
-    pieces: list[Piece] = []
-    row = 0
-    found = [*segments(runs), None]
-    for segment in found:
-        stop = runs.rows if segment is None else segment.first
-        if row < stop:
-            pieces += _blocks(runs, row, stop, place)
-        if segment is not None:
-            pieces += segment.pieces(place)
-            row = segment.stop
-    return pieces
-
-
-def _blocks(runs: Runs, first: int, stop: int, place: tuple[int | None, int | None]) -> list[Piece]:
-    choices = [tile_rows(runs, first, stop, size, place) for size in ROW_BLOCKS]
-    return min(choices, key=lambda pieces: sum(cost_of(piece) for piece in pieces) + CALL * len(pieces) / 8)

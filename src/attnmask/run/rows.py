@@ -1,142 +1,261 @@
-"""Pieces from the runs of keys that each row sees: rectangles that a kernel knows, and blocks of rows for the rest."""
+"""Pieces from the runs of keys that each row sees: rows that see alike as long blocks, all others as short ones."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from attnmask.lower.runs import Runs, spread
-from attnmask.run.pieces import Bools, Ints, Piece
+from attnmask.lower.runs import Runs, merged, spread
+from attnmask.run.cost import CALL, MERGED, PER_ROW, block_cost, cost_of
+from attnmask.run.pieces import MOST_KEYS, Bools, Ints, Piece
 
-ROW_BLOCKS = (32, 64, 128, 192, 256)  # rows per block that are tried
-FEWEST_ROWS = 96  # of a rectangle that gets a call of its own
-WORTH_A_CALL = 512  # keys that all rows of a block see, to compute without a mask
-DENSE_ENOUGH = 0.75  # keys that are seen, among those between the first and the last, to take them all
-GATHERED = 24  # rows that are computed in the time it takes to copy a key and its value
+ROW_BLOCKS = (32, 64, 96, 128, 192, 256, 384)  # rows per block that are tried
+FEWEST_ROWS = (32, 96, 1 << 62)  # that must see alike to get blocks of their own; the last says that none do
+KNOWN = 1.15  # how much dearer one call that knows the mask may be than many
+GAP = PER_ROW + MERGED  # hidden keys between two runs that cost as much as one more part of the rows
+WORTH_A_CALL = 2048  # keys that all rows of a block see, to compute them without a mask
+SAMPLED = 6  # blocks that are looked at to find the cost of a size
+CALL_OF_HEAD = CALL / 8  # pairs of one head, where eight share a call
 
 Place = tuple[int | None, int | None]  # batch and head, None for all
 
 
-class Segment(NamedTuple):
-    """Rows that see one run of keys from the same start; it ends at the same key, or one later with each row."""
+class Block(NamedTuple):
+    """Rows ``first .. stop``, the spans of keys ``low .. high`` that they see, and how many of those any row sees."""
 
     first: int
     stop: int
-    k_start: int
-    k_stop: int  # of the first row
-    causal: bool
+    spans: tuple[tuple[int, int], ...]
+    seen: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """What blocks have in common that may be computed in one call."""
+        return (self.stop - self.first, *(high - low for low, high in self.spans))
+
+    @property
+    def cost(self) -> float:
+        """The cost of its spans, or of its keys gathered."""
+        return min(self.cost_of_spans, self.cost_if_gathered)
+
+    @property
+    def cost_of_spans(self) -> float:
+        """With all keys of each span."""
+        rows = self.stop - self.first
+        return sum(block_cost(rows, high - low, layer=layer) for layer, (low, high) in enumerate(self.spans))
+
+    @property
+    def cost_if_gathered(self) -> float:
+        """With the keys that any row sees, copied side by side."""
+        return block_cost(self.stop - self.first, self.seen, gathered=True)
+
+
+class Layout(NamedTuple):
+    """The regions of one head; those of rows of one residue class with the class: first row, first key and spacing."""
+
+    regions: tuple[tuple[_Region, tuple[int, int, int]], ...]
+
+    @property
+    def cost(self) -> float:
+        """Pairs that are computed in the same time without a mask; an estimate."""
+        return sum(region.cost for region, _ in self.regions)
 
     def pieces(self, place: Place) -> list[Piece]:
-        """A causal square and the full rectangle before it, or the full rectangle alone."""
-        rows, keys = self.stop - self.first, self.k_stop - self.k_start
-        if not self.causal:
-            return [Piece(*place, 0, self.first, rows, self.k_start, keys)]
-        square = Piece(*place, 0, self.first, rows, self.k_stop - 1, rows, causal=True)
-        return [square] + ([Piece(*place, 1, self.first, rows, self.k_start, keys - 1)] if keys > 1 else [])
+        """The pieces of all regions."""
+        return [piece.spaced(*of) for region, of in self.regions for piece in region.pieces(place)]
 
 
-def segments(runs: Runs) -> list[Segment]:
-    """The rectangles of at least ``FEWEST_ROWS`` rows, from the first row to the last."""
-    single = np.diff(runs.offsets) == 1
-    if not single.any():
-        return []
-    at = np.minimum(runs.offsets[:-1], len(runs.start) - 1)
-    start, stop = runs.start[at], runs.stop[at]
-    steps = np.where(single[1:] & single[:-1] & (np.diff(start) == 0), np.diff(stop), -1)
-    edges = np.flatnonzero(np.diff(steps, prepend=-2, append=-2))
-    found: list[Segment] = []
-    for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):  # rows first .. last
-        begin = max(first, found[-1].stop if found else 0)
-        if steps[first] in (0, 1) and last + 1 - begin >= min(FEWEST_ROWS, runs.rows):
-            found.append(Segment(begin, last + 1, int(start[begin]), int(stop[begin]), bool(steps[first] == 1)))
-    return found if runs.rows > 1 else [Segment(0, 1, int(start[0]), int(stop[0]), False)]
+def layout_of(runs: Runs) -> Layout:
+    """The cheapest regions; rows that see keys of one residue class only may be laid out class by class."""
+    whole = Layout(tuple((region, (0, 0, 1)) for region in _cheapest(runs)))
+    spacing = _spacing(runs)
+    if spacing == 1:
+        return whole
+    classes = Layout(tuple(pair for residue in range(spacing) for pair in _of_class(runs, residue, spacing)))
+    return min(whole, classes, key=lambda layout: layout.cost)
 
 
-def tile_rows(runs: Runs, first: int, stop: int, size: int, place: Place) -> list[Piece]:
-    """Rows first .. stop in blocks of some size, each with the keys that any of its rows sees."""
-    pieces: list[Piece] = []
-    for row in range(first, stop, size):
-        pieces += _block(runs, row, min(row + size, stop), place)
-    return pieces
+def _cheapest(runs: Runs) -> list[_Region]:
+    """With blocks of their own for as many rows that see alike as pays."""
+    alike = _alike(runs)
+    cuts = {tuple(_regions(runs.rows, alike, fewest)): None for fewest in FEWEST_ROWS}
+    plans = [[_Region(runs, first, stop) for first, stop in regions] for regions in cuts]
+    return min(plans, key=lambda regions: sum(region.cost for region in regions))
 
 
-def _block(runs: Runs, first: int, stop: int, place: Place) -> list[Piece]:
+def _alike(runs: Runs) -> Ints:
+    """The rows first .. stop (n, 2) that see alike: as many runs, each of which moves and grows evenly from row to row."""
+    counts = np.diff(runs.offsets)
+    if runs.rows < 2:
+        return np.zeros((0, 2), np.int64)
+    as_many = counts[:-1] == counts[1:]  # rows i and i + 1
+    row = np.repeat(np.arange(runs.rows), counts)
+    following = np.minimum(np.arange(len(row)) + counts[row], max(len(row) - 1, 0))
+    steps = np.stack([ends[following] - ends for ends in (runs.start, runs.stop)])  # of each run, to the next row
+    changes = np.append((steps[:, following] != steps).any(0), False)  # False for the sums of empty rows
+    changing = np.add.reduceat(changes, np.minimum(runs.offsets[:-1], len(changes) - 1)) > 0
+    even = as_many[:-1] & as_many[1:] & ~(changing & (counts > 0))[:-2]  # rows i, i + 1 and i + 2
+    edges = np.flatnonzero(np.diff(even, prepend=False, append=False))
+    return np.stack([edges[::2], edges[1::2] + 2], axis=1)
+
+
+def _regions(rows: int, alike: Ints, fewest: int) -> Iterator[tuple[int, int]]:
+    """Rows that see alike, if there are enough of them, and the rows between."""
+    row = 0
+    for first, stop in alike[alike[:, 1] - alike[:, 0] >= fewest].tolist():
+        begin = max(first, row)
+        if stop - begin < fewest:
+            continue
+        if row < begin:
+            yield row, begin
+        yield begin, stop
+        row = stop
+    if row < rows:
+        yield row, rows
+
+
+class _Region:
+    """Rows that are cut into blocks of one size: the size that costs least, or one call that knows the mask."""
+
+    def __init__(self, runs: Runs, first: int, stop: int) -> None:
+        self.runs, self.first, self.stop = runs, first, stop
+        sizes = sorted(
+            {min(size, stop - first) for size in ROW_BLOCKS} | ({stop - first} if self._constant() else set())
+        )
+        self.cost, self.size = min((self._cost(size), size) for size in sizes)
+
+    def pieces(self, place: Place) -> list[Piece]:
+        """The blocks as pieces, or the causal square and the full rectangle before it."""
+        causal = self._causal(place)
+        if causal and sum(cost_of(piece) + CALL_OF_HEAD for piece in causal) <= KNOWN * self.cost:
+            return causal
+        return [piece for block in self._blocks(self.size) for piece in _pieces(self.runs, block, place)]
+
+    def _constant(self) -> bool:
+        """Whether all rows see one run of keys."""
+        ends = self._single()
+        return ends is not None and bool((ends == ends[:, :1]).all())
+
+    def _causal(self, place: Place) -> list[Piece]:
+        """Where each row sees one key more than the row before."""
+        ends, rows = self._single(), self.stop - self.first
+        if ends is None or not ((ends[0] == ends[0, 0]).all() and (np.diff(ends[1]) == 1).all()):
+            return []
+        start, stop = ends[:, 0].tolist()
+        square = Piece(*place, 0, self.first, rows, stop - 1, rows, causal=True)
+        before = Piece(*place, 1, self.first, rows, start, stop - 1 - start)
+        return [square, before] if before.keys else [square]
+
+    def _single(self) -> Ints | None:
+        """Start and stop (2, rows) where each row sees one run."""
+        offsets = self.runs.offsets[self.first : self.stop + 1]
+        if (np.diff(offsets) != 1).any():
+            return None
+        part = slice(offsets[0], offsets[-1])
+        return np.stack([self.runs.start[part], self.runs.stop[part]])
+
+    def _blocks(self, size: int, step: int = 1) -> Iterator[Block]:
+        for first in range(self.first, self.stop, size * step):
+            block = block_of(self.runs, first, min(first + size, self.stop))
+            if block is not None:
+                yield block
+
+    def _cost(self, size: int) -> float:
+        """From some of the blocks; equal blocks share their calls."""
+        count = -(-(self.stop - self.first) // size)
+        step = max(count // SAMPLED, 1)
+        sample = list(self._blocks(size, step))
+        if not sample:
+            return 0.0
+        equal = len({block.shape for block in sample[:-1]}) <= 1
+        calls = sum(max(high - low for low, high in block.spans) / MOST_KEYS if equal else 1 for block in sample)
+        looked_at = sum(block.stop - block.first for block in sample) / (self.stop - self.first)
+        return (sum(block.cost for block in sample) + CALL_OF_HEAD * calls) / min(looked_at, 1.0)
+
+
+def block_of(runs: Runs, first: int, stop: int) -> Block | None:
+    """What some rows see; None if they see nothing."""
     part = slice(runs.offsets[first], runs.offsets[stop])
-    starts, stops = runs.start[part], runs.stop[part]
+    order = np.argsort(runs.start[part], kind="stable")
+    starts, stops = runs.start[part][order], np.maximum.accumulate(runs.stop[part][order])
     if not len(starts):
-        return []
-    low, high = int(starts.min()), int(stops.max())
-    seen_by = np.cumsum(_counted(starts - low, high - low) - _counted(stops - low, high - low))[:-1]
-    full = _longest(seen_by == stop - first)
-    seen = np.flatnonzero(seen_by > 0)
-    if not _worth_a_call(full, seen):
-        full = (0, 0)
-    rest = seen[(seen < full[0]) | (seen >= full[1])]
-    pieces: list[Piece] = []
-    if full[1]:
-        pieces.append(Piece(*place, 0, first, stop - first, low + full[0], full[1] - full[0]))
-    if len(rest):
-        pieces.append(_masked(runs, first, stop, low + rest, place)._replace(layer=len(pieces)))
-    return pieces
+        return None
+    hidden = np.maximum(starts[1:] - stops[:-1], 0)
+    cuts = np.flatnonzero(hidden >= GAP)
+    low, high = np.append(starts[0], starts[cuts + 1]), np.append(stops[cuts], stops[-1])
+    seen = int(stops[-1] - starts[0] - hidden.sum())
+    return Block(first, stop, tuple(zip(low.tolist(), high.tolist(), strict=True)), seen)
 
 
-def _counted(positions: Ints, length: int) -> Ints:
-    return np.bincount(positions, minlength=length + 1)
+def _pieces(runs: Runs, block: Block, place: Place) -> list[Piece]:
+    """The spans of a block, or its keys gathered."""
+    rows = block.stop - block.first
+    if block.cost_if_gathered < block.cost_of_spans:
+        keys = np.concatenate([np.arange(*span) for span in block.spans])
+        visible = _visible(runs, block, keys)
+        seen = visible.any(0)
+        piece = Piece(*place, 0, block.first, rows, int(keys[0]), int(seen.sum()), chosen=keys[seen][None])
+        return [piece._replace(hidden=_hidden(visible[:, seen]))]
+    parts = [part for span in block.spans for part in _parts(runs, block, span)]
+    return [
+        Piece(*place, layer, block.first, rows, low, high - low, hidden=_hidden(visible))
+        for layer, (low, high, visible) in enumerate(parts)
+    ]
 
 
-def _worth_a_call(full: tuple[int, int], seen: Ints) -> bool:
-    """Whether keys that all rows see are computed without a mask, and merged with the others.
+def _parts(runs: Runs, block: Block, span: tuple[int, int]) -> Iterator[tuple[int, int, Bools | None]]:
+    """First and last key and the visible pairs of a span (None: all), the keys at its start that all rows see apart.
 
-    Where others stand on both sides, as in a window, only if they are many: the others must be copied together.
+    These need no mask; it must be many of them.
     """
-    between = full[0] > seen[0] and full[1] <= seen[-1]
-    return full[1] - full[0] >= (4 * WORTH_A_CALL if between else WORTH_A_CALL)
+    low, high = span
+    part = slice(runs.offsets[block.first], runs.offsets[block.stop])
+    inside = (runs.start[part] >= low) & (runs.start[part] < high)
+    if int(runs.length[part][inside].sum()) == (block.stop - block.first) * (high - low):
+        yield low, high, None
+        return
+    visible = _visible(runs, block, np.arange(low, high))
+    cut = int(np.argmin(visible.all(0)))  # some key is hidden from some row
+    if cut >= WORTH_A_CALL:
+        yield low, low + cut, None
+        yield low + cut, high, visible[:, cut:]
+    else:
+        yield low, high, visible
 
 
-def _longest(true: Bools) -> tuple[int, int]:
-    """The longest run of True: start and stop."""
-    edges = np.flatnonzero(np.diff(true, prepend=False, append=False))
-    if not len(edges):
-        return (0, 0)
-    starts, stops = edges[::2], edges[1::2]
-    longest = int(np.argmax(stops - starts))
-    return int(starts[longest]), int(stops[longest])
+def _hidden(visible: Bools | None) -> Bools | None:
+    return None if visible is None or visible.all() else ~visible
 
 
-def _masked(runs: Runs, first: int, stop: int, keys: Ints, place: Place) -> Piece:
-    """Rows and keys with a mask: all keys from the first to the last, or only these where they are few."""
-    low, span = int(keys[0]), int(keys[-1]) + 1 - int(keys[0])
-    contiguous = len(keys) >= DENSE_ENOUGH * span and not _sees_between(runs, first, stop, keys)
-    chosen = None if contiguous else keys[None]
-    hidden = ~_visible(runs, first, stop, np.arange(low, low + span) if contiguous else keys)
-    return Piece(
-        *place, 0, first, stop - first, low, hidden.shape[1], hidden=hidden if hidden.any() else None, chosen=chosen
-    )
-
-
-def _sees_between(runs: Runs, first: int, stop: int, keys: Ints) -> bool:
-    """Whether a key that is left out, between the first and the last, is seen: it has a piece of its own."""
-    between = np.setdiff1d(np.arange(keys[0], keys[-1] + 1), keys, assume_unique=True)
-    return bool(len(between)) and bool(_visible(runs, first, first + 1, between).any())
-
-
-def _visible(runs: Runs, first: int, stop: int, keys: Ints) -> Bools:
+def _visible(runs: Runs, block: Block, keys: Ints) -> Bools:
     """What rows see of keys (rows, keys), the keys in order."""
-    part = slice(runs.offsets[first], runs.offsets[stop])
-    row = np.repeat(np.arange(stop - first), np.diff(runs.offsets[first : stop + 1]))
+    offsets = runs.offsets[block.first : block.stop + 1]
+    part = slice(offsets[0], offsets[-1])
+    row = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     begin, end = np.searchsorted(keys, runs.start[part]), np.searchsorted(keys, runs.stop[part])
-    visible = np.zeros((stop - first, len(keys)), bool)
+    visible = np.zeros((len(offsets) - 1, len(keys)), bool)
     visible.reshape(-1)[spread(row * len(keys) + begin, end - begin)] = True
     return visible
 
 
-def cost_of(piece: Piece) -> float:
-    """Pairs that an unmasked call computes in the time of a piece."""
-    rows = piece.rows
-    slow = 1.0 if rows >= 192 else 1.12 if rows >= 96 else 1.6 if rows >= 48 else 2.1
-    if piece.causal:
-        return slow * (piece.pairs + 64 * rows)
-    masked = 1.0 if piece.hidden is None else 1.12
-    gathered = GATHERED * piece.keys if piece.chosen is not None else 0
-    return slow * masked * piece.pairs + gathered
+def _spacing(runs: Runs) -> int:
+    """The largest number that divides all distances between what a row sees and where it stands; 1 if runs are long."""
+    if not len(runs.start) or (runs.length != 1).any():
+        return 1
+    ahead = runs.start - runs.row
+    return max(int(np.gcd.reduce(ahead - ahead[0])), 1)
+
+
+def _of_class(runs: Runs, residue: int, spacing: int) -> list[tuple[_Region, tuple[int, int, int]]]:
+    """Every ``spacing``-th row, which sees every ``spacing``-th key only: neighbours among themselves."""
+    row = runs.row
+    chosen = row % spacing == residue
+    if not chosen.any():
+        return []
+    first_key = int(runs.start[chosen][0]) % spacing
+    keys = runs.start[chosen] // spacing
+    rows = len(range(residue, runs.rows, spacing))
+    alone = merged(rows, row[chosen] // spacing, keys, keys + 1, 1)
+    return [(region, (residue, first_key, spacing)) for region in _cheapest(alone)]

@@ -18,6 +18,7 @@ from attnmask.run.plan import Plan
 _forward_kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _backward_kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
+KEPT = 1 << 24  # pairs of the masks of all pieces of a plan, to keep them as tensors between calls
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
@@ -34,11 +35,11 @@ def supported(q: Any, k: Any, v: Any) -> bool:
 
 def attend(q: Any, k: Any, v: Any, plan: Plan, scale: float) -> Any:
     """The output (batch, heads, q_len, dim)."""
-    output: Any = _Attend.apply(*(_rows(_autocast(array)) for array in (q, k, v)), plan, scale)
+    output: Any = _Attend.apply(*(_rows(autocast(array)) for array in (q, k, v)), plan, scale)
     return output
 
 
-def _autocast(array: Any) -> Any:
+def autocast(array: Any) -> Any:
     """In the number format of torch.autocast, where it is on: it does not look into our function."""
     if torch.is_autocast_enabled("cpu") and array.dtype != torch.float64:
         return array.to(torch.get_autocast_dtype("cpu"))
@@ -62,6 +63,11 @@ class _Attend(torch.autograd.Function):  # type: ignore[misc]
         return (*_backward(q, k, v, output, lse, _rows(grad), ctx.plan, ctx.scale), None, None)
 
 
+def _heads_last(array: Any) -> Any:
+    """The same array, with all heads of a position side by side, so that a position is copied at once."""
+    return array.transpose(1, 2).contiguous().transpose(1, 2)
+
+
 def _rows(array: Any) -> Any:
     """The kernel wants the numbers of a row side by side."""
     return array if array.stride(3) == 1 else array.contiguous()
@@ -76,8 +82,10 @@ def _forward(q: Any, k: Any, v: Any, plan: Plan, scale: float) -> tuple[Any, Any
     new = torch.empty if whole else torch.zeros
     output = new(batch, q_len, heads, dim, dtype=dtype).transpose(1, 2)  # as the kernel lays it out
     lse = new(batch, q_len, heads, dtype=_sum_dtype(q.dtype)).transpose(1, 2)
-    for piece in plan.pieces:
-        bias, empty = _bias(piece, q.dtype), piece.empty
+    if plan.gathers:
+        k, v = _heads_last(k), _heads_last(v)
+    for piece, bias in zip(plan.pieces, _biases(plan, q.dtype), strict=True):
+        empty = piece.empty
         for part in _parts(piece, batch):
             queries, keys, values = _queries(q, part), _keys(k, part, heads), _keys(v, part, heads)
             result, part_lse = _forward_kernel(queries, keys, values, 0.0, piece.causal, attn_mask=bias, scale=scale)
@@ -106,9 +114,10 @@ def _backward(
     q: Any, k: Any, v: Any, output: Any, lse: Any, grad: Any, plan: Plan, scale: float
 ) -> tuple[Any, Any, Any]:
     dtype, heads = _sum_dtype(q.dtype), q.shape[1]
-    grad_q, grad_k, grad_v = (torch.zeros(array.shape, dtype=dtype) for array in (q, k, v))
-    for piece in plan.pieces:
-        bias = _bias(piece, q.dtype)
+    if plan.gathers:
+        k, v = _heads_last(k), _heads_last(v)
+    grad_q, grad_k, grad_v = (torch.zeros_like(array, dtype=dtype) for array in (q, k, v))
+    for piece, bias in zip(plan.pieces, _biases(plan, q.dtype), strict=True):
         for part in _parts(piece, q.shape[0]):
             rows = (_queries(grad, part), _queries(q, part), _keys(k, part, heads), _keys(v, part, heads))
             ends = (_queries(output, part), _row_numbers(lse, part))
@@ -125,12 +134,21 @@ def _sum_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def _bias(piece: Piece, dtype: torch.dtype) -> Any:
-    """0 where visible, -inf where hidden, for all tiles, batches and heads; None where nothing is hidden."""
-    if piece.hidden is None:
+def _biases(plan: Plan, dtype: torch.dtype) -> list[Any]:
+    """For each piece 0 where visible, -inf where hidden, for all tiles, batches and heads; None where nothing is hidden."""
+    kept = plan.kept.get(dtype)
+    if kept is None:
+        with torch.inference_mode(False):  # a mask made in inference mode must still serve training
+            kept = [_bias(piece.hidden, dtype) for piece in plan.pieces]
+        if sum(piece.hidden.size for piece in plan.pieces if piece.hidden is not None) <= KEPT:
+            plan.kept[dtype] = kept
+    return kept
+
+
+def _bias(hidden: Any, dtype: torch.dtype) -> Any:
+    if hidden is None:
         return None
-    bias = torch.zeros(piece.hidden.shape, dtype=dtype).masked_fill_(torch.from_numpy(piece.hidden), -math.inf)
-    return bias[None, None]
+    return torch.zeros(hidden.shape, dtype=dtype).masked_fill_(torch.from_numpy(hidden), -math.inf)[None, None]
 
 
 def _parts(piece: Piece, batch: int) -> list[Piece]:
@@ -155,8 +173,12 @@ def _keys(array: Any, piece: Piece, heads: int) -> Any:
     of_head = _head(array, _key_head(array, piece, heads))
     if piece.chosen is None:
         return _tiles(of_head, piece, piece.k_start, piece.k_step, piece.keys)
-    copied = _batch(of_head, piece.batch).index_select(2, torch.from_numpy(piece.chosen.reshape(-1)))
-    return copied if piece.tiles == 1 else copied[0].unflatten(1, piece.chosen.shape).transpose(0, 1)
+    numbers = torch.from_numpy(piece.chosen.reshape(-1))
+    copied = (
+        _batch(of_head, piece.batch).transpose(1, 2).index_select(1, numbers)
+    )  # (batch, keys of all tiles, heads, dim)
+    tiles = copied if piece.tiles == 1 else copied[0].unflatten(0, piece.chosen.shape)
+    return tiles.transpose(1, 2)
 
 
 def _key_head(array: Any, piece: Piece, heads: int) -> int | None:
@@ -175,26 +197,28 @@ def _tiles(array: Any, piece: Piece, start: int, step: int, size: int) -> Any:
     """The tiles of an array (batch, heads, length, dim), which may overlap, along the first axis."""
     whole = _batch(array, piece.batch)
     if piece.tiles == 1:
-        return whole.narrow(2, start, size)
+        return whole[:, :, start : start + (size - 1) * piece.spacing + 1 : piece.spacing]
     _, heads, _, dim = whole.shape
     _, by_head, by_row, by_number = whole.stride()
     place = whole.storage_offset() + start * by_row
-    return whole.as_strided((piece.tiles, heads, size, dim), (step * by_row, by_head, by_row, by_number), place)
+    strides = (step * by_row, by_head, piece.spacing * by_row, by_number)
+    return whole.as_strided((piece.tiles, heads, size, dim), strides, place)
 
 
 def _add_keys(total: Any, parts: Any, piece: Piece, heads: int) -> None:
     """Add the gradients of a piece's keys; tiles that overlap are added one after the other, the same row never twice."""
     of_head = _head(total, _key_head(total, piece, heads))
     if piece.chosen is not None:
-        rows = parts if piece.tiles == 1 else parts.transpose(0, 1).flatten(1, 2)[None]
-        _batch(of_head, piece.batch).index_add_(2, torch.from_numpy(piece.chosen.reshape(-1)), rows.to(total.dtype))
+        rows = parts.transpose(1, 2) if piece.tiles == 1 else parts.transpose(1, 2).flatten(0, 1)[None]
+        numbers = torch.from_numpy(piece.chosen.reshape(-1))
+        _batch(of_head, piece.batch).transpose(1, 2).index_add_(1, numbers, rows.to(total.dtype))
         return
-    if piece.tiles == 1 or piece.k_step >= piece.keys:
+    if piece.apart == piece.keys:
         _tiles(of_head, piece, piece.k_start, piece.k_step, piece.keys).add_(parts)
         return
-    step = piece.k_step or piece.keys
-    if not piece.k_step:
+    if not piece.apart:
         parts, piece = parts.sum(0, keepdim=True), piece._replace(tiles=1)
-    for first in range(0, piece.keys, step):
-        size = min(step, piece.keys - first)
-        _tiles(of_head, piece, piece.k_start + first, piece.k_step, size).add_(parts.narrow(2, first, size))
+    for first in range(0, piece.keys, piece.apart):
+        size = min(piece.apart, piece.keys - first)
+        strip = _tiles(of_head, piece, piece.k_start + first * piece.spacing, piece.k_step, size)
+        strip.add_(parts.narrow(2, first, size))

@@ -17,7 +17,7 @@ from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.exchange.common import EVERYTHING, is_causal_from_start
 from attnmask.lower.grid import dense_torch
-from attnmask.run import torch_pieces
+from attnmask.run import torch_edges, torch_pieces
 from attnmask.run.compiled import Data, compiling, data_of, mask_of, opaque
 from attnmask.run.described import native_work, planned_work, whole_work
 from attnmask.run.plan import Plan, choice
@@ -64,7 +64,8 @@ def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) ->
     if found is not None and found.single is not None:
         return _one_call(q, k, v, found, scale)
     if found is not None and torch_pieces.supported(q, k, v):
-        return torch_pieces.attend(q, k, v, found, scale)
+        way = torch_pieces if found.edges is None else torch_edges
+        return way.attend(q, k, v, found, scale)
     visible, empty = _visible(mask, frame, q)
     if grouped and q.is_cuda:  # the one kernel there that shares keys between heads takes no mask
         k, v = (array.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for array in (k, v))
