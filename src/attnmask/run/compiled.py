@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from operator import index
 from typing import Any, TypeVar
 
 from attnmask.define.language import Algebra, Apply, Const, Index, Lookup, Node, fold
 from attnmask.define.mask import Mask
-from attnmask.define.tables import Table
+from attnmask.define.tables import SparseTable, Table
 
 F = TypeVar("F", bound=Callable[..., Any])
 Data = tuple[Any, ...]
@@ -65,14 +66,17 @@ class _HasTables(Algebra[bool]):
 
 
 class _ToData(Algebra[Data]):
+    # index() because torch.compile may hold numbers of the mask open
     def const(self, value: int | bool) -> Data:
-        return ("const", value)
+        return ("const", value if isinstance(value, bool) else index(value))
 
     def index(self, name: str) -> Data:
         return ("index", name)
 
     def lookup(self, table: Table, at: tuple[Data, ...]) -> Data:
-        return ("lookup", (table.kind, table.shape, table.data, table.role), *at)
+        shape = tuple(index(size) for size in table.shape)
+        sparse = isinstance(table, SparseTable)
+        return ("lookup", (sparse, table.kind, shape, table.data, table.role), *at)
 
     def apply(self, op: str, args: tuple[Data, ...]) -> Data:
         return (op, *args)
@@ -84,8 +88,8 @@ def _node(data: Data) -> Node:
             return Const(value)
         case ("index", name):
             return Index(name)
-        case ("lookup", table, *at):
-            return Lookup(Table(*table), tuple(_node(part) for part in at))
+        case ("lookup", (sparse, *table), *at):
+            return Lookup((SparseTable if sparse else Table)(*table), tuple(_node(part) for part in at))
         case (op, *args):
             return Apply(op, tuple(_node(part) for part in args))
     raise AssertionError(data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +20,13 @@ def selecting(
     """The file that computes a call, its selection and its frame, after all checks."""
     library = checked_library(**arrays)
     in_frame = checked_frame(frame, selection.mask, arrays["q"], arrays["k"])
-    return sys.modules[_imported(engine, library)], selection, in_frame
+    return _module(engine, library), selection, in_frame
+
+
+def _module(engine: str | None, library: str) -> ModuleType:
+    # as an attribute: torch.compile may have looked at sys.modules before the import
+    module: ModuleType = getattr(selected, _imported(engine, library))
+    return module
 
 
 @constant_when_compiled
@@ -33,4 +38,5 @@ def _imported(engine: str | None, library: str) -> str:
             f"engine={engine!r} for arrays of {library}",
             "Leave engine out",
         )
-    return importlib.import_module(f"{selected.__name__}.{library}").__name__
+    importlib.import_module(f"{selected.__name__}.{library}")
+    return library

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+from operator import index
 from typing import Any
 
 import torch
@@ -55,7 +56,7 @@ def _in_pieces(request: Request) -> bool:
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """The fastest exact way to run the mask; see ``run/plan``."""
-    grouped = q.shape[1] != k.shape[1]
+    grouped = index(q.shape[1]) != index(k.shape[1])  # index() because torch.compile may hold sizes open
     if is_causal_from_start(mask, frame):
         return scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
     if mask == EVERYTHING:
@@ -79,7 +80,7 @@ def _one_call(q: Any, k: Any, v: Any, plan: Plan, scale: float) -> Any:
     piece = plan.single
     assert piece is not None
     keys, values = (array.narrow(2, piece.k_start, piece.keys) for array in (k, v))
-    grouped = q.shape[1] != k.shape[1]
+    grouped = index(q.shape[1]) != index(k.shape[1])  # index() because torch.compile may hold sizes open
     return scaled_dot_product_attention(q, keys, values, is_causal=piece.causal, scale=scale, enable_gqa=grouped)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable
+from operator import index
 from typing import Any
 
 import torch
@@ -28,7 +29,8 @@ def attention(q: Any, k: Any, v: Any, selection: Selection, frame: Frame, scale:
         return _by_key_head(weights, k).matmul(v.to(weights.dtype)).reshape(*q.shape[:3], v.shape[3]).to(q.dtype)
 
     q, k, v = (_autocast(array) for array in (q, k, v))
-    parts = chunks(selection.mask, frame, rows_of(q.shape[0] * q.shape[1], frame), step_of(selection))
+    copies = index(q.shape[0]) * index(q.shape[1])  # index() because torch.compile may hold sizes open
+    parts = chunks(selection.mask, frame, rows_of(copies, frame), step_of(selection))
     call = _again(attend) if len(parts) > 1 and _saves(q, k, v) else attend
     with _no_autocast(q):
         outputs = [call(*_of_chunk(part, q, k, v), part) for part in parts]
@@ -45,7 +47,7 @@ def attention_weights(q: Any, k: Any, selection: Selection, frame: Frame, scale:
 
 def step_of(selection: Selection) -> int:
     """Where chunks of keys may begin, so that blocks are whole."""
-    return math.lcm(*(int(rule.args[1]) for rule in selection.rules if rule.name == "top_k_blocks"))
+    return math.lcm(*(index(int(rule.args[1])) for rule in selection.rules if rule.name == "top_k_blocks"))
 
 
 def _again(attend: Callable[..., Any]) -> Callable[..., Any]:
