@@ -11,6 +11,7 @@ from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.exchange.common import EVERYTHING, is_causal_from_start
 from attnmask.lower.grid import dense_jax
+from attnmask.run import jax_tiles
 from attnmask.run.described import native_work, whole_work
 from attnmask.run.request import Request, Work
 
@@ -29,6 +30,8 @@ def work(request: Request) -> Work:
     mask, frame = request.mask, request.frame
     if mask == EVERYTHING or is_causal_from_start(mask, frame):
         return native_work(request, FUNCTION, causal=mask != EVERYTHING)
+    if jax_tiles.worth(mask, frame):
+        return jax_tiles.work(request)
     return whole_work(request, FUNCTION)
 
 
@@ -38,6 +41,8 @@ def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) ->
         return _attend(q, k, v, scale, is_causal=True)
     if mask == EVERYTHING:
         return _attend(q, k, v, scale)
+    if jax_tiles.worth(mask, frame):
+        return jax_tiles.attend(q, k, v, mask, frame, scale)
     visible, empty = _visible(mask, frame)
     return jnp.where(empty, 0.0, _attend(q, k, v, scale, mask=visible))
 
