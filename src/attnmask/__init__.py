@@ -67,6 +67,8 @@ from attnmask.exchange.recognize import recognize as recognize
 # 6 explain: show it and say why
 from attnmask.explain.picture import Picture as Picture
 from attnmask.explain.picture import show as show
+from attnmask.explain.plan import Plan as Plan
+from attnmask.explain.plan import plan as plan
 from attnmask.explain.why import Why as Why
 from attnmask.explain.why import why as why
 from attnmask.explain.worked import Explanation as Explanation
