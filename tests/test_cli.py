@@ -95,6 +95,9 @@ def test_convert(capsys, tmp_path):
         (["diagnose", "broken.json"], "the file holds one array"),
         (["diagnose", "right.npy", "--framework", "pytorch"], "torch.mha"),
         (["convert", "right.npy", "--from", "torch.sdpa", "--to", "nobody", "--out", "new.npz"], "torch.mha"),
+        (["bench", "--length", "8"], "at least 32"),
+        (["bench", "--dtype", "float8"], "bfloat16"),
+        (["bench", "--device", "tpu"], "cuda"),
         (["convert", "right.npy", "--from", "nobody", "--to", "torch.mha", "--out", "new.npz"], "torch.mha"),
     ],
 )
@@ -116,7 +119,24 @@ def test_a_failing_audit_writes_nothing(capsys, tmp_path):
     assert not (tmp_path / "reports").exists()
 
 
-@pytest.mark.parametrize("command", ["explain", "show", "audit", "diagnose", "convert"])
+def test_bench(capsys):
+    pytest.importorskip("torch")
+    status, out, err = run(capsys, "bench", "causal() & padding([100, 128])", "--length", 128)
+    assert status == 0
+    assert err.count("..") == 2
+    lines = out.splitlines()
+    assert lines[0].startswith("attention under masks on this machine: ")
+    row = next(line for line in lines if "training" in line)
+    assert row.startswith("causal() & padding([100, 128])  128     training  49.2 %")
+    assert "(SDPA, dense mask)" in row
+    assert "am.attention" in out or "no difference" in out
+    status, out, _ = run(capsys, "bench", "causal()", "--length", 64, "--dtype", "bfloat16", "--json")
+    cells = json.loads(out)["cells"]
+    assert [cell["work"] for cell in cells] == ["forward", "training"]
+    assert set(cells[0]["seconds"]) == {"attnmask", "SDPA, dense mask", "SDPA, is_causal"}
+
+
+@pytest.mark.parametrize("command", ["explain", "show", "audit", "diagnose", "convert", "bench"])
 def test_every_command_has_help_with_an_example_and_json(capsys, command):
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import attnmask as am
-from attnmask.errors import AttnmaskError, InputError
+from attnmask.errors import AttnmaskError, InputError, require
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -99,6 +101,24 @@ def convert(options: argparse.Namespace) -> int:
     return 0
 
 
+def bench(options: argparse.Namespace) -> int:
+    """Measure attention under masks on this machine, beside torch's own, and say what to use."""
+    require("torch", "torch")
+    from attnmask.explain.bench import Bench, busy
+    from attnmask.run.torch_bench import bench as run
+
+    mask = am.parse(options.expression) if options.expression else None
+    cores, cells = os.cpu_count() or 1, []
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    for cell in run(mask, options.length, options.dtype, options.device):
+        cells.append(cell)
+        print(f"  .. {cell.pattern}, {cell.length:,}, {cell.work}", file=sys.stderr, flush=True)
+    machine = f"{cores} cores ({platform.machine()}), {options.device}, {options.dtype}, 8 heads of 64"
+    found = Bench(tuple(cells), machine, busy(load, cores))
+    print(found.to_json() if options.json else found.text())
+    return 0
+
+
 def _as_numpy(value: Any) -> Any:
     return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
 
@@ -136,7 +156,7 @@ def _only(arrays: Any) -> Any:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="attnmask", description="Attention masks: explain, show, audit, diagnose, convert."
+        prog="attnmask", description="Attention masks: explain, show, audit, diagnose, convert, bench."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -171,6 +191,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--from", dest="source", required=True, metavar="NAME", help="the framework it was made for")
     command.add_argument("--to", dest="target", required=True, metavar="NAME", help="the framework to write it for")
     command.add_argument("--out", required=True, metavar="FILE", help="an .npz of the framework's keyword arguments")
+
+    command = _command(commands, "bench", bench, 'attnmask bench "causal() & window(255)" --length 2048')
+    command.add_argument("expression", nargs="?", help="a mask (default: causal, window, packed documents, padding)")
+    command.add_argument(
+        "--length", type=int, nargs="+", default=[512, 2048], metavar="N", help="queries and keys (default: 512 2048)"
+    )
+    command.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16 (default: float32)")
+    command.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     return parser
 
 
