@@ -8,8 +8,7 @@ is_causal, and with --flex FlexAttention compiled (forward only; the time to bui
 """
 
 import argparse
-import math
-import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -22,7 +21,9 @@ from torch.nn.functional import scaled_dot_product_attention
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import attnmask as am
+from attnmask.run.engines import numpy as oracle
 from attnmask.run.plan import choice
+from benchmarks.attention_report import MEMORY, overhead_figures, summary, write_page
 from benchmarks.measure import interleaved, save
 
 HEADS, DIM = 8, 64
@@ -151,6 +152,7 @@ def measured(name: str, case: Case, options: argparse.Namespace) -> list[dict[st
             runs.pop("flex", None)
             chosen = {key: lambda run=run: training(run, arrays, grad) for key, run in runs.items()}
         rows.append(row(name, case, work, interleaved(chosen, options.rounds, progress=False), first))
+        rows[-1]["error"] = error(case, getattr(torch, options.dtype)) if work == "training" else None
         print(line(rows[-1]), flush=True)
     return rows
 
@@ -158,7 +160,7 @@ def measured(name: str, case: Case, options: argparse.Namespace) -> list[dict[st
 def row(name: str, case: Case, work: str, seconds: dict[str, float], first: float) -> dict[str, Any]:
     """One line of the results."""
     ours, others = seconds["attnmask"], {key: value for key, value in seconds.items() if key != "attnmask"}
-    visible = case.mask.count(case.frame) * case.batch / (8 if case.mask.depends_on & {"b"} else 1)
+    visible = case.mask.count(case.frame) * (1 if "b" in case.mask.depends_on else case.batch)
     plan = choice(case.mask, case.frame, case.batch, HEADS)
     return {
         "pattern": name,
@@ -219,22 +221,43 @@ def overheads() -> dict[str, dict[str, float]]:
     return results
 
 
-def geometric_mean(values: list[float]) -> float:
-    return math.exp(statistics.fmean(map(math.log, values))) if values else math.nan
+def error(case: Case, dtype: torch.dtype) -> float | None:
+    """Our largest error in the output and the gradients, over that of SDPA with a dense mask, on the same input."""
+    arrays = [array[:2] for array in inputs(case._replace(batch=min(case.batch, 2)), dtype)]
+    if case.frame.kv_len > 1024 or case.batch > 1:
+        return None
+    grad = torch.randn_like(arrays[0])
+    exact = [array.detach().double().numpy() for array in (*arrays, grad)]
+    scale = DIM**-0.5
+    right = [oracle.attention(*exact[:3], case.mask, case.frame, scale)]
+    right += oracle.gradients(*exact, case.mask, case.frame, scale)
+    runs = peers(case)
+    errors = [largest_error(runs[name], arrays, grad, right) for name in ("attnmask", "SDPA dense")]
+    return max(ours / theirs for ours, theirs in zip(*errors, strict=True))
 
 
-def summary(results: list[dict[str, Any]]) -> dict[str, float]:
-    """The figures that have a target."""
-    known = [one for one in results if one["ratio"] is not None]
-    found = {"slowest cell against its best peer": min((one["ratio"] for one in known), default=math.nan)}
-    for work in ("forward", "training"):
-        sparse = [one for one in known if one["work"] == work and one["density"] < 0.5 and one["kv_len"] >= 4096]
-        rates = [one["rate"] for one in results if one["work"] == work and one["kv_len"] >= 4096]
-        found[f"{work}: times the best peer, under 50 % dense, 4k and 16k"] = geometric_mean(
-            [one["ratio"] for one in sparse]
-        )
-        found[f"{work}: visible pairs over unmasked SDPA's, 4k and 16k"] = geometric_mean(rates)
-    return found
+def largest_error(
+    run: Callable[..., torch.Tensor], arrays: list[torch.Tensor], grad: torch.Tensor, right: Any
+) -> list[float]:
+    """Of the output, and of each gradient."""
+    leaves = [array.detach().requires_grad_() for array in arrays]
+    output = run(*leaves)
+    parts = (output, *torch.autograd.grad(output, leaves, grad))
+    return [np.abs(part.detach().double().numpy() - one).max() for part, one in zip(parts, right, strict=True)]
+
+
+def memory() -> float:
+    """The largest memory that a forward pass took beside its inputs and output, over the size of those."""
+    code = (
+        "import resource, torch, attnmask as am\n"
+        f"q, k, v = (torch.randn(1, {HEADS}, 65536, {DIM}) for _ in range(3))\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
+        "am.attention(*(a[:, :, :4096] for a in (q, k, v)), am.causal() & am.window(1023))\n"
+        "before = peak()\n"
+        "am.attention(q, k, v, am.causal() & am.window(1023))\n"
+        "print((peak() - before - q.nbytes) / (4 * q.nbytes))\n"
+    )
+    return float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
 
 
 def arguments() -> argparse.Namespace:
@@ -262,13 +285,14 @@ def main() -> None:
     print("\nratio: times faster than the best peer; then visible pairs per second over those of unmasked SDPA")
     for result in results:
         print(line(result))
-    figures = {**summary(results), "overhead": overheads()}
-    for name, value in figures.items():
-        if isinstance(value, float):
-            print(f"{name}: {value:.2f}")
+    figures = {**summary(results), **overhead_figures(overheads())}
+    figures[MEMORY] = {"reached": (used := memory()), "target": 3.0, "met": used < 3.0, "most": True}
+    for name, figure in figures.items():
+        print(f"{name}: {figure['reached']:.3g} (target {figure['target']:.3g}) {'met' if figure['met'] else 'MISSED'}")
     if not options.no_save:
-        suffix = "" if options.dtype == "float32" else f"-{options.dtype}"
-        print(save(f"attention-cpu{suffix}", {"cells": results, "summary": figures}))
+        name = f"attention-{options.dtype}"
+        print(save(name, {"cells": results, "figures": figures}))
+        write_page(f"Attention on the CPU, {options.dtype}", results, figures, "python " + " ".join(sys.argv))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from torch.nn.attention.flex_attention import create_block_mask
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import attnmask as am
-from benchmarks.measure import interleaved, peak_megabytes, save
+from benchmarks.measure import interleaved, peak_megabytes, save, write_section
 
 ROUNDS = 5
 SEED = 0
@@ -165,14 +165,10 @@ def report(rows: list[tuple[str, str, str, bool]]) -> None:
     print(table)
     keys = ("work", "target", "reached", "met")
     print(f"written: {save('lowering-cpu', [dict(zip(keys, row, strict=True)) for row in rows]).name}")
-    page = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-    page.write_text(PAGE.format(table=table), encoding="utf-8")
+    write_section("Lowering: what it costs to find the tiles of a mask", TEXT.format(table=table))
 
 
-PAGE = """# Benchmarks
-
-## Lowering: what it costs to find the tiles of a mask
-
+TEXT = """
 Written by `python benchmarks/lowering.py`: medians of one run, every case beside its peer, on two cores. The machine and the
 versions are in `benchmarks/results/lowering-cpu.json`.
 

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 PACKAGES = ("numpy", "torch", "jax", "transformers", "attn-gym")
 
 
@@ -59,3 +60,15 @@ def save(name: str, results: object) -> Path:
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps({"machine": machine(), "results": results}, indent=2) + "\n", encoding="utf-8")
     return path
+
+
+def write_section(title: str, text: str) -> None:
+    """Replace the section of docs/benchmarks.md with this title, or add it at the end."""
+    parts = PAGE.read_text(encoding="utf-8").split("\n## ")
+    section = f"{title}\n\n{text.strip()}\n"
+    known = [part.partition("\n")[0] for part in parts]
+    if title in known:
+        parts[known.index(title)] = section
+    else:
+        parts.append(section)
+    PAGE.write_text("\n\n## ".join(part.strip() for part in parts) + "\n", encoding="utf-8")

@@ -215,10 +215,15 @@ def _add_keys(total: Any, parts: Any, piece: Piece, heads: int) -> None:
         return
     if piece.apart == piece.keys:
         _tiles(of_head, piece, piece.k_start, piece.k_step, piece.keys).add_(parts)
-        return
-    if not piece.apart:
-        parts, piece = parts.sum(0, keepdim=True), piece._replace(tiles=1)
-    for first in range(0, piece.keys, piece.apart):
-        size = min(piece.apart, piece.keys - first)
-        strip = _tiles(of_head, piece, piece.k_start + first * piece.spacing, piece.k_step, size)
-        strip.add_(parts.narrow(2, first, size))
+    elif not piece.apart:
+        one = piece._replace(tiles=1)
+        _tiles(of_head, one, one.k_start, 0, one.keys).add_(parts.sum(0, keepdim=True))
+    elif piece.tiles * piece.apart <= piece.keys:  # fewer tiles than strips
+        for number in range(piece.tiles):
+            one = piece._replace(tiles=1, k_start=piece.k_start + number * piece.k_step)
+            _tiles(of_head, one, one.k_start, 0, one.keys).add_(parts[number])
+    else:
+        for first in range(0, piece.keys, piece.apart):
+            size = min(piece.apart, piece.keys - first)
+            strip = _tiles(of_head, piece, piece.k_start + first * piece.spacing, piece.k_step, size)
+            strip.add_(parts.narrow(2, first, size))
