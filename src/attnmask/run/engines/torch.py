@@ -76,10 +76,11 @@ def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) ->
 
 
 def _one_call(q: Any, k: Any, v: Any, plan: Plan, scale: float) -> Any:
-    """All rows see one run of keys, or are causal in it."""
+    """All rows see one run of keys, or are causal in it; one row alone may see every n-th key of a run."""
     piece = plan.single
     assert piece is not None
-    keys, values = (array.narrow(2, piece.k_start, piece.keys) for array in (k, v))
+    seen = slice(piece.k_start, piece.k_start + (piece.keys - 1) * piece.spacing + 1, piece.spacing)
+    keys, values = (array[:, :, seen] for array in (k, v))
     grouped = index(q.shape[1]) != index(k.shape[1])  # index() because torch.compile may hold sizes open
     return scaled_dot_product_attention(q, keys, values, is_causal=piece.causal, scale=scale, enable_gqa=grouped)
 
