@@ -222,7 +222,7 @@ def overheads() -> dict[str, dict[str, float]]:
 
 
 def error(case: Case, dtype: torch.dtype) -> float | None:
-    """Our largest error in the output and the gradients, over that of SDPA with a dense mask, on the same input."""
+    """Our error in the output and in each gradient, the worst of them, over that of SDPA with a dense mask, on the same input."""
     arrays = [array[:2] for array in inputs(case._replace(batch=min(case.batch, 2)), dtype)]
     if case.frame.kv_len > 1024 or case.batch > 1:
         return None
@@ -232,18 +232,20 @@ def error(case: Case, dtype: torch.dtype) -> float | None:
     right = [oracle.attention(*exact[:3], case.mask, case.frame, scale)]
     right += oracle.gradients(*exact, case.mask, case.frame, scale)
     runs = peers(case)
-    errors = [largest_error(runs[name], arrays, grad, right) for name in ("attnmask", "SDPA dense")]
+    errors = [errors_of(runs[name], arrays, grad, right) for name in ("attnmask", "SDPA dense")]
     return max(ours / theirs for ours, theirs in zip(*errors, strict=True))
 
 
-def largest_error(
+def errors_of(
     run: Callable[..., torch.Tensor], arrays: list[torch.Tensor], grad: torch.Tensor, right: Any
 ) -> list[float]:
-    """Of the output, and of each gradient."""
+    """The root mean square error of the output, and of each gradient."""
     leaves = [array.detach().requires_grad_() for array in arrays]
     output = run(*leaves)
     parts = (output, *torch.autograd.grad(output, leaves, grad))
-    return [np.abs(part.detach().double().numpy() - one).max() for part, one in zip(parts, right, strict=True)]
+    return [
+        np.sqrt(np.square(part.detach().double().numpy() - one).mean()) for part, one in zip(parts, right, strict=True)
+    ]
 
 
 def memory() -> float:

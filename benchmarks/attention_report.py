@@ -36,7 +36,7 @@ def summary(cells: Results) -> dict[str, dict[str, Any]]:
             found[f"window 256 at 16k against SDPA with a dense mask, {cell['work']}"] = _figure(ratio, 25)
     errors = [cell["error"] for cell in cells if cell.get("error") is not None]
     if errors:
-        found["largest error over that of SDPA with a dense mask, cells up to 1k"] = _figure(
+        found["root mean square error over that of SDPA with a dense mask, worst of the cells at 1k"] = _figure(
             max(errors), 1.0, most=True
         )
     return found

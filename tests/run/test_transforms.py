@@ -143,14 +143,8 @@ def test_gradients_accumulate_and_inputs_stay(mask):
 
 # Modes.
 
-DEVICE = pytest.mark.xfail(reason="tensors inside are made on the default device")
-SPARSE = pytest.mark.xfail(reason="torch has no sparse products in 16 bits, and autocast asks for them")
 
-
-@pytest.mark.parametrize(
-    "mask",
-    [pytest.param(mask, marks=SPARSE if name == "pairs one by one" else (), id=name) for name, mask in MASKS.items()],
-)
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("of_inputs", [torch.float32, torch.float64, torch.bfloat16])
 def test_autocast(mask, dtype, of_inputs):
@@ -192,9 +186,7 @@ def test_deterministic_algorithms(mask):
         assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize(
-    "mask", [pytest.param(mask, marks=DEVICE if name in PIECES else (), id=name) for name, mask in MASKS.items()]
-)
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
 def test_under_another_default_device_and_dtype(mask):
     arrays = inputs()
     right = am.attention(*arrays, mask)
@@ -292,12 +284,7 @@ def second(function, arrays):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(
-            name, marks=pytest.mark.xfail(reason="the pieces leave second derivatives out") if name in PIECES else ()
-        )
-        for name in MASKS
-    ],
+    MASKS,
 )
 def test_second_derivatives_are_computed_or_refused(name):
     """SDPA's kernel on the CPU has none and says so; leaving a term out in silence would be wrong.
@@ -325,12 +312,7 @@ def reference_formula(mask, x):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(reason="the pieces do not ask which kernels are enabled"))
-        if name in PIECES
-        else name
-        for name in MASKS
-    ],
+    MASKS,
 )
 def test_second_derivatives_of_the_plain_formula(name):
     """``sdpa_kernel(MATH)`` is how one asks SDPA for them."""
@@ -377,7 +359,6 @@ def in_a_new_process(code):
     subprocess.run([sys.executable, "-c", start + code], check=True, capture_output=True)
 
 
-@pytest.mark.xfail(reason="a sparse tensor is made while the engine is imported")
 def test_first_call_of_a_process_may_be_transformed():
     in_a_new_process("torch.func.grad(lambda q: am.attention(q, q, q, am.window(1)).sum())(q)")
 
@@ -385,7 +366,7 @@ def test_first_call_of_a_process_may_be_transformed():
 @pytest.mark.parametrize(
     "mask",
     [
-        pytest.param("causal()", marks=pytest.mark.xfail(reason="sys.modules is read before the engine is imported")),
+        "causal()",
         "causal() & am.top_k(3)",
     ],
 )

@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 
 from attnmask.define.fit import Fitted, fit
 from attnmask.define.frame import Frame
+from attnmask.define.language import Node
 from attnmask.define.mask import LATER, Mask
 from attnmask.lower.arrays import evaluate
 
 
-def over(mask: Mask, frame: Fitted, arange: Any) -> Any:
-    """The mask at every position of a fitted frame, from a library's ``arange``.
+def over(node: Node, frame: Fitted, arange: Any) -> Any:
+    """A mask at every position of a fitted frame, from a library's ``arange``.
 
     The result broadcasts to (batch, heads, q_len, kv_len); axes along which nothing varies may have size 1.
     """
     return evaluate(
-        mask.node,
+        node,
         arange(frame.batch)[:, None, None, None],
         arange(frame.heads)[None, :, None, None],
         (arange(frame.q_len) + frame.q_start)[None, None, :, None],
@@ -31,20 +32,20 @@ def over(mask: Mask, frame: Fitted, arange: Any) -> Any:
 def dense(mask: Mask, frame: Frame | int) -> NDArray[np.bool_]:
     """All positions as a boolean array (batch, heads, q_len, kv_len)."""
     fitted = fit(mask, frame)
-    return _full(over(mask, fitted, np.arange), fitted.shape)
+    return _full(over(mask.node, fitted, np.arange), fitted.shape)
 
 
 def dense_torch(mask: Mask, frame: Frame | int, device: Any) -> Any:
     """The mask as a boolean torch tensor on a device, of a shape that broadcasts to the dense one (always 4-D)."""
     torch = sys.modules["torch"]
-    value = over(mask, fit(mask, frame), lambda size: torch.arange(size, device=device))
+    value = over(mask.node, fit(mask, frame), lambda size: torch.arange(size, device=device))
     return value if hasattr(value, "ndim") else torch.full((1, 1, 1, 1), value, device=device)
 
 
 def dense_jax(mask: Mask, frame: Frame | int) -> Any:
     """The mask as a boolean JAX array of a shape that broadcasts to the dense one (always 4-D)."""
     jnp = sys.modules["jax.numpy"]
-    value = over(mask, fit(mask, frame), jnp.arange)
+    value = over(mask.node, fit(mask, frame), jnp.arange)
     return value if hasattr(value, "ndim") else jnp.full((1, 1, 1, 1), value)
 
 

@@ -11,10 +11,12 @@ from attnmask.define.fit import Fitted
 from attnmask.define.language import Node
 from attnmask.lower.arrays import evaluate
 from attnmask.lower.candidates import candidates
+from attnmask.lower.grid import over
 from attnmask.lower.regions import FULL, PARTIAL, evaluated
 from attnmask.lower.runs import Runs, merged, spread
 from attnmask.lower.tiling import Tiling, boxes_of, tiling
 
+FEW = 1 << 15  # pairs of a frame that are looked at one by one faster than they are tiled
 TILE = 32  # small tiles, so that few hidden positions are looked at
 
 
@@ -41,6 +43,8 @@ def intervals_within(node: Node, frame: Fitted, most: int | None) -> Intervals |
     pairs = candidates(node, frame)
     if pairs is not None:
         return _among(node, frame, pairs)
+    if frame.batch * frame.heads * frame.q_len * frame.kv_len <= FEW:
+        return _everywhere(node, frame)
     tiles = tiling(node, frame, TILE, TILE)
     looked_at = TILE**2 * int(tiles.runs.length[tiles.runs.kind == PARTIAL].sum())
     if most is not None and looked_at > most:
@@ -48,6 +52,15 @@ def intervals_within(node: Node, frame: Fitted, most: int | None) -> Intervals |
     pieces = [_full_pieces(tiles), *_partial_pieces(node, tiles)]
     row, start, stop = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
     return Intervals(frame, merged(frame.batch * frame.heads * frame.q_len, row, start, stop, 1))
+
+
+def _everywhere(node: Node, frame: Fitted) -> Intervals:
+    """From every position, where there are few."""
+    visible = over(node, frame, np.arange)
+    rows = np.broadcast_to(np.asarray(visible, bool), frame.shape).reshape(-1, frame.kv_len)
+    edges = np.diff(rows.astype(np.int8), axis=1, prepend=0, append=0)  # 1 a start, -1 a stop
+    row, start = np.nonzero(edges == 1)
+    return Intervals(frame, merged(len(rows), row, start, np.nonzero(edges == -1)[1], 1))
 
 
 def _among(node: Node, frame: Fitted, pairs: NDArray[np.int64]) -> Intervals:

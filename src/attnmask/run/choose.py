@@ -90,7 +90,8 @@ def named(engine: str | None, library: str) -> ModuleType:
 
 def named_for_compiler(engine: str | None, library: str) -> ModuleType:
     """The same while torch.compile is looking, which only the engine of the library is made for."""
-    return sys.modules[_imported(engine, library, True)]
+    module: ModuleType = getattr(engines, _imported(engine, library, True).rpartition(".")[2])  # set by its import
+    return module
 
 
 @constant_when_compiled

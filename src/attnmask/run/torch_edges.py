@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.autograd.function import once_differentiable
 
 from attnmask.lower.runs import Runs, spread
 from attnmask.run.plan import Plan, part_of
-from attnmask.run.torch_pieces import autocast
+from attnmask.run.torch_pieces import SECOND, autocast
 
 with warnings.catch_warnings():  # torch says once per process that its sparse tensors may change
     warnings.simplefilter("ignore")
-    torch.sparse_csr_tensor([0, 1], [0], [0.0], (1, 1))
+    with torch._C._DisableFuncTorch():  # this file may be imported inside a transform
+        torch.sparse_csr_tensor([0, 1], [0], [0.0], (1, 1), device="cpu")
 
 
 class Edges(NamedTuple):
@@ -39,7 +39,8 @@ def attend(q: Any, k: Any, v: Any, plan: Plan, scale: float) -> Any:
     """The output (batch, heads, q_len, dim)."""
     q, k, v = (autocast(array) for array in (q, k, v))
     wide = [array if array.dtype == torch.float64 else array.float() for array in (q, k, v)]
-    output: Any = _Attend.apply(*wide, plan, scale)
+    with _plain():
+        output: Any = _Attend.apply(*wide, plan, scale)
     return output.to(q.dtype)
 
 
@@ -49,7 +50,7 @@ class _Attend(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, q: Any, k: Any, v: Any, plan: Plan, scale: float) -> Any:
         batch, heads, q_len, _ = q.shape
-        output = torch.empty(batch, q_len, heads, v.shape[3], dtype=q.dtype).transpose(1, 2)
+        output = torch.empty(batch, q_len, heads, v.shape[3], dtype=q.dtype, device=q.device).transpose(1, 2)
         weights = []
         for b, h, key_head, edges in _heads(plan, q, k):
             part = _softmax(_sampled(q[b, h], k[b, key_head], edges) * scale, edges)
@@ -60,19 +61,38 @@ class _Attend(torch.autograd.Function):  # type: ignore[misc]
         return output
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad: Any) -> Any:
-        q, k, v, output, *weights = ctx.saved_tensors
-        grad = grad.contiguous()
-        grad_q, grad_k, grad_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
-        inner = (grad * output).sum(-1)  # of each row: the weighted mean of the gradients of its weights
-        for (b, h, key_head, edges), part in zip(_heads(ctx.plan, q, k), weights, strict=True):
-            grad_weights = _sampled(grad[b, h], v[b, key_head], edges)
-            grad_scores = part * (grad_weights - inner[b, h].index_select(0, edges.rows)) * ctx.scale
-            grad_q[b, h] = _matrix(grad_scores, edges) @ k[b, key_head]
-            grad_k[b, key_head] += _by_key(grad_scores, edges) @ q[b, h]
-            grad_v[b, key_head] += _by_key(part, edges) @ grad[b, h]
-        return grad_q, grad_k, grad_v, None, None
+        return (*_Backward.apply(ctx.plan, ctx.scale, grad.contiguous(), *ctx.saved_tensors), None, None)
+
+
+class _Backward(torch.autograd.Function):  # type: ignore[misc]
+    """A function of its own, so that a second derivative is refused and not taken to be zero."""
+
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, scale: float, grad: Any, *kept: Any) -> Any:
+        with _plain():
+            return _gradients(plan, scale, grad, *kept)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise RuntimeError(SECOND)
+
+
+def _plain() -> Any:
+    """Without torch.autocast: there are no sparse products of 16 bits."""
+    return torch.autocast("cpu", enabled=False)
+
+
+def _gradients(plan: Plan, scale: float, grad: Any, q: Any, k: Any, v: Any, output: Any, *weights: Any) -> Any:
+    grad_q, grad_k, grad_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+    inner = (grad * output).sum(-1)  # of each row: the weighted mean of the gradients of its weights
+    for (b, h, key_head, edges), part in zip(_heads(plan, q, k), weights, strict=True):
+        grad_weights = _sampled(grad[b, h], v[b, key_head], edges)
+        grad_scores = part * (grad_weights - inner[b, h].index_select(0, edges.rows)) * scale
+        grad_q[b, h] = _matrix(grad_scores, edges) @ k[b, key_head]
+        grad_k[b, key_head] += _by_key(grad_scores, edges) @ q[b, h]
+        grad_v[b, key_head] += _by_key(part, edges) @ grad[b, h]
+    return grad_q, grad_k, grad_v
 
 
 def _heads(plan: Plan, q: Any, k: Any) -> Any:
@@ -107,7 +127,7 @@ def _of_head(runs: Runs, kv_len: int) -> Edges:
 
 def _sampled(queries: Any, keys: Any, edges: Edges) -> Any:
     """The products of queries and keys at the visible pairs."""
-    pattern = _matrix(torch.zeros(len(edges.keys), dtype=queries.dtype), edges)
+    pattern = _matrix(torch.zeros(len(edges.keys), dtype=queries.dtype, device=queries.device), edges)
     return torch.sparse.sampled_addmm(pattern, queries, keys.t(), beta=0.0).values()
 
 
@@ -131,4 +151,4 @@ def _by_key(values: Any, edges: Edges) -> Any:
 
 
 def _compressed(offsets: Any, columns: Any, values: Any, shape: tuple[int, int]) -> Any:
-    return torch.sparse_csr_tensor(offsets, columns, values, shape, check_invariants=False)
+    return torch.sparse_csr_tensor(offsets, columns, values, shape, check_invariants=False, device=values.device)

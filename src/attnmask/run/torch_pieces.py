@@ -10,7 +10,6 @@ import math
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from attnmask.run.pieces import Piece
 from attnmask.run.plan import Plan
@@ -19,6 +18,10 @@ _forward_kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _backward_kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 KEPT = 1 << 24  # pairs of the masks of all pieces of a plan, to keep them as tensors between calls
+SECOND = (
+    "second derivatives of attention under a mask are not implemented by the fused kernels; "
+    "call it under torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)"
+)
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
@@ -30,6 +33,7 @@ def supported(q: Any, k: Any, v: Any) -> bool:
         and q.dtype == k.dtype == v.dtype
         and q.shape[3] == v.shape[3]
         and not torch._C._are_functorch_transforms_active()
+        and torch.backends.cuda.flash_sdp_enabled()  # what torch.nn.attention.sdpa_kernel switches, on the CPU too
     )
 
 
@@ -57,10 +61,21 @@ class _Attend(torch.autograd.Function):  # type: ignore[misc]
         return output
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad: Any) -> Any:
         q, k, v, output, lse = ctx.saved_tensors
-        return (*_backward(q, k, v, output, lse, _rows(grad), ctx.plan, ctx.scale), None, None)
+        return (*_Backward.apply(q, k, v, output, lse, grad, ctx.plan, ctx.scale), None, None)
+
+
+class _Backward(torch.autograd.Function):  # type: ignore[misc]
+    """A function of its own, so that a second derivative is refused and not taken to be zero."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Any, k: Any, v: Any, output: Any, lse: Any, grad: Any, plan: Plan, scale: float) -> Any:
+        return _backward(q, k, v, output, lse, _rows(grad), plan, scale)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise RuntimeError(SECOND)
 
 
 def _heads_last(array: Any) -> Any:
@@ -80,8 +95,8 @@ def _forward(q: Any, k: Any, v: Any, plan: Plan, scale: float) -> tuple[Any, Any
     batch, heads, q_len, dim = q.shape
     dtype = _sum_dtype(q.dtype) if merged else q.dtype
     new = torch.empty if whole else torch.zeros
-    output = new(batch, q_len, heads, dim, dtype=dtype).transpose(1, 2)  # as the kernel lays it out
-    lse = new(batch, q_len, heads, dtype=_sum_dtype(q.dtype)).transpose(1, 2)
+    output = new(batch, q_len, heads, dim, dtype=dtype, device=q.device).transpose(1, 2)  # as the kernel lays it out
+    lse = new(batch, q_len, heads, dtype=_sum_dtype(q.dtype), device=q.device).transpose(1, 2)
     if plan.gathers:
         k, v = _heads_last(k), _heads_last(v)
     for piece, bias in zip(plan.pieces, _biases(plan, q.dtype), strict=True):
@@ -148,7 +163,9 @@ def _biases(plan: Plan, dtype: torch.dtype) -> list[Any]:
 def _bias(hidden: Any, dtype: torch.dtype) -> Any:
     if hidden is None:
         return None
-    return torch.zeros(hidden.shape, dtype=dtype).masked_fill_(torch.from_numpy(hidden), -math.inf)[None, None]
+    return torch.zeros(hidden.shape, dtype=dtype, device="cpu").masked_fill_(torch.from_numpy(hidden), -math.inf)[
+        None, None
+    ]
 
 
 def _parts(piece: Piece, batch: int) -> list[Piece]:
