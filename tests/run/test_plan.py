@@ -55,6 +55,7 @@ def test_masks_that_a_kernel_knows_are_one_call():
     assert shapes(am.causal(), 3000) == [(1, 3000, 3000, True)]
     assert shapes(am.padding(200), 300) == [(1, 300, 200, False)]
     assert shapes(am.causal() & am.window(99), am.Frame(1, 300, align="end")) == [(1, 1, 100, False)]
+    assert shapes(am.causal(), am.Frame(1, 300, align="end")) == [(1, 1, 300, False)]
     assert all(plan(mask, am.Frame(3000)).single for mask in (am.everything(), am.causal(), am.padding(200)))
     assert plan(am.causal() & am.window(9), am.Frame(300)).single is None
 

@@ -141,7 +141,7 @@ class _Region:
     def _causal(self, place: Place) -> list[Piece]:
         """Where each row sees one key more than the row before."""
         ends, rows = self._single(), self.stop - self.first
-        if ends is None or not ((ends[0] == ends[0, 0]).all() and (np.diff(ends[1]) == 1).all()):
+        if rows < 2 or ends is None or not ((ends[0] == ends[0, 0]).all() and (np.diff(ends[1]) == 1).all()):
             return []
         start, stop = ends[:, 0].tolist()
         square = Piece(*place, 0, self.first, rows, stop - 1, rows, causal=True)
