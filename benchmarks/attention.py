@@ -117,13 +117,23 @@ def document_loop(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, lengths: tu
     return torch.cat([scaled_dot_product_attention(*part, is_causal=True) for part in parts], dim=2)
 
 
-def flex(case: Case) -> Callable[..., torch.Tensor]:
-    """FlexAttention, compiled here."""
+def flex(case: Case, arrays: list[torch.Tensor]) -> dict[str, Callable[..., torch.Tensor]]:
+    """FlexAttention, compiled here; nothing where its compiler gives up."""
     from torch.nn.attention.flex_attention import flex_attention
 
     kwargs = am.export(case.mask, "torch.flex", case.frame)
+    torch.compiler.reset()  # torch stops compiling a function after some masks
     compiled = torch.compile(flex_attention, dynamic=False)
-    return lambda q, k, v: compiled(q, k, v, **kwargs)
+
+    def run(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return compiled(q.detach(), k.detach(), v.detach(), **kwargs)
+
+    try:
+        run(*arrays)
+    except torch._dynamo.exc.TorchDynamoException as error:
+        print(f"flex: {type(error).__name__} for {case.mask}")
+        return {}
+    return {"flex": run}
 
 
 def forward(run: Callable[..., torch.Tensor], arrays: list[torch.Tensor]) -> None:
@@ -146,7 +156,7 @@ def measured(name: str, case: Case, options: argparse.Namespace) -> list[dict[st
     for work in options.work:
         if work == "forward":
             if options.flex:
-                runs["flex"] = flex(case)
+                runs |= flex(case, arrays)
             chosen = {key: lambda run=run: forward(run, arrays) for key, run in runs.items()}
         else:
             runs.pop("flex", None)
@@ -161,7 +171,7 @@ def row(name: str, case: Case, work: str, seconds: dict[str, float], first: floa
     """One line of the results."""
     ours, others = seconds["attnmask"], {key: value for key, value in seconds.items() if key != "attnmask"}
     visible = case.mask.count(case.frame) * (1 if "b" in case.mask.depends_on else case.batch)
-    plan = choice(case.mask, case.frame, case.batch, HEADS)
+    plan = choice(case.mask, case.frame, case.batch, HEADS, work == "training")
     return {
         "pattern": name,
         "q_len": case.frame.q_len,

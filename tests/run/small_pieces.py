@@ -42,8 +42,7 @@ def small_pieces():
         mock.patch.object(rows, "ROW_BLOCKS", (2, 3)),
         mock.patch.object(rows, "FEWEST_ROWS", (3,)),
         mock.patch.object(rows, "WORTH_A_CALL", 2),
-        mock.patch.object(rows, "GAP", 2),
-        mock.patch.object(rows, "CALL_OF_HEAD", 0),
+        mock.patch.object(planning, "FORWARD", planning.FORWARD._replace(call=0, row=1, merged=1)),
     ):
         yield
 

@@ -16,7 +16,7 @@ from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.lower.intervals import intervals_within
 from attnmask.lower.runs import Runs
-from attnmask.run.cost import CALL, DENSE, EDGE, EDGES, cost_of
+from attnmask.run.cost import DENSE, EDGE, EDGES, FORWARD, TRAINING
 from attnmask.run.pieces import Piece, in_progressions
 from attnmask.run.rows import layout_of
 
@@ -64,42 +64,45 @@ class Plan(NamedTuple):
 
 
 @functools.lru_cache(maxsize=256)
-def choice(mask: Mask, frame: Frame, batch: int, heads: int) -> Plan | None:
+def choice(mask: Mask, frame: Frame, batch: int, heads: int, training: bool = False) -> Plan | None:
     """The plan to run for so many batches and heads; None where one call with a dense mask is faster."""
     pairs = frame.q_len * frame.kv_len
     if pairs <= FEW_PAIRS and frame.q_len > 1:
         return None
-    found = plan(mask, frame)
+    found = plan(mask, frame, training)
     if found is None or found.single is not None:
         return found
     copies = batch * heads / (found.frame.batch * found.frame.heads)
-    return found if found.cost * copies + CALL * found.calls < DENSE * batch * heads * pairs else None
+    call = (TRAINING if training else FORWARD).call
+    return found if found.cost * copies + call * found.calls < DENSE * batch * heads * pairs else None
 
 
 @functools.lru_cache(maxsize=64)
-def plan(mask: Mask, frame: Frame) -> Plan | None:
+def plan(mask: Mask, frame: Frame, training: bool = False) -> Plan | None:
     """The plan of a mask in a frame; None where finding it costs more than it saves.
 
     >>> import attnmask as am
-    >>> found = plan(am.causal() & am.documents(lengths=[300, 212]), am.Frame(512))
+    >>> found = plan(am.documents(lengths=[300, 212]), am.Frame(512))
     >>> [(piece.q_start, piece.rows, piece.k_start, piece.keys) for piece in found.pieces]
-    [(0, 192, 0, 192), (192, 108, 0, 300), (300, 128, 300, 128), (428, 84, 300, 212)]
-    >>> found.computed, found.visible
-    (103456, 67728)
+    [(0, 300, 0, 300), (300, 212, 300, 212)]
+    >>> found.computed == found.visible == 134944
+    True
 
     Args:
         mask: the mask.
         frame: where it is seen.
+        training: whether there will be a backward pass; blocks of few rows cost more there.
     """
     fitted = fit(mask, frame)
     found = intervals_within(mask.node, fitted, MOST_LOOKED_AT)
-    return None if found is None else _planned(fitted, found.runs)
+    return None if found is None else _planned(fitted, found.runs, training)
 
 
-def _planned(frame: Fitted, runs: Runs) -> Plan:
+def _planned(frame: Fitted, runs: Runs, training: bool) -> Plan:
     """Pieces, or edges where they cost less."""
     visible, heads = int(runs.length.sum()), frame.batch * frame.heads
-    layouts = [layout_of(part_of(runs, number * frame.q_len, frame.q_len)) for number in range(heads)]
+    costs = TRAINING if training else FORWARD
+    layouts = [layout_of(part_of(runs, number * frame.q_len, frame.q_len), costs) for number in range(heads)]
     one_by_one = EDGE * visible + EDGES * heads
     if one_by_one < sum(layout.cost for layout in layouts):
         return Plan(frame, (), runs, visible, visible, one_by_one, heads, {})
@@ -108,7 +111,7 @@ def _planned(frame: Fitted, runs: Runs) -> Plan:
         batch, head = divmod(number, frame.heads)
         pieces += layout.pieces((batch if frame.batch > 1 else None, head if frame.heads > 1 else None))
     joined = tuple(in_progressions(pieces))
-    cost = sum(cost_of(piece) for piece in joined)
+    cost = sum(costs.of(piece) for piece in joined)
     return Plan(frame, joined, None, sum(piece.pairs for piece in joined), visible, cost, len(joined), {})
 
 

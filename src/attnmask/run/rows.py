@@ -8,16 +8,15 @@ from typing import NamedTuple
 import numpy as np
 
 from attnmask.lower.runs import Runs, merged, spread
-from attnmask.run.cost import CALL, MERGED, PER_ROW, block_cost, cost_of
+from attnmask.run.cost import Costs
 from attnmask.run.pieces import MOST_KEYS, Bools, Ints, Piece
 
 ROW_BLOCKS = (32, 64, 96, 128, 192, 256, 384)  # rows per block that are tried
 FEWEST_ROWS = (32, 96, 1 << 62)  # that must see alike to get blocks of their own; the last says that none do
 KNOWN = 1.15  # how much dearer one call that knows the mask may be than many
-GAP = PER_ROW + MERGED  # hidden keys between two runs that cost as much as one more part of the rows
 WORTH_A_CALL = 2048  # keys that all rows of a block see, to compute them without a mask
 SAMPLED = 6  # blocks that are looked at to find the cost of a size
-CALL_OF_HEAD = CALL / 8  # pairs of one head, where eight share a call
+SHARED_BY = 8  # heads that are expected to share a call
 
 Place = tuple[int | None, int | None]  # batch and head, None for all
 
@@ -35,21 +34,12 @@ class Block(NamedTuple):
         """What blocks have in common that may be computed in one call."""
         return (self.stop - self.first, *(high - low for low, high in self.spans))
 
-    @property
-    def cost(self) -> float:
-        """The cost of its spans, or of its keys gathered."""
-        return min(self.cost_of_spans, self.cost_if_gathered)
-
-    @property
-    def cost_of_spans(self) -> float:
-        """With all keys of each span."""
+    def cost(self, costs: Costs) -> tuple[float, bool]:
+        """The cost of its spans, or of its keys gathered if that is less; and whether it is."""
         rows = self.stop - self.first
-        return sum(block_cost(rows, high - low, layer=layer) for layer, (low, high) in enumerate(self.spans))
-
-    @property
-    def cost_if_gathered(self) -> float:
-        """With the keys that any row sees, copied side by side."""
-        return block_cost(self.stop - self.first, self.seen, gathered=True)
+        of_spans = sum(costs.block(rows, high - low, layer=layer) for layer, (low, high) in enumerate(self.spans))
+        gathered = costs.block(rows, self.seen, gathered=True)
+        return min(of_spans, gathered), gathered < of_spans
 
 
 class Layout(NamedTuple):
@@ -67,21 +57,21 @@ class Layout(NamedTuple):
         return [piece.spaced(*of) for region, of in self.regions for piece in region.pieces(place)]
 
 
-def layout_of(runs: Runs) -> Layout:
+def layout_of(runs: Runs, costs: Costs) -> Layout:
     """The cheapest regions; rows that see keys of one residue class only may be laid out class by class."""
-    whole = Layout(tuple((region, (0, 0, 1)) for region in _cheapest(runs)))
+    whole = Layout(tuple((region, (0, 0, 1)) for region in _cheapest(runs, costs)))
     spacing = _spacing(runs)
     if spacing == 1:
         return whole
-    classes = Layout(tuple(pair for residue in range(spacing) for pair in _of_class(runs, residue, spacing)))
+    classes = Layout(tuple(pair for residue in range(spacing) for pair in _of_class(runs, residue, spacing, costs)))
     return min(whole, classes, key=lambda layout: layout.cost)
 
 
-def _cheapest(runs: Runs) -> list[_Region]:
+def _cheapest(runs: Runs, costs: Costs) -> list[_Region]:
     """With blocks of their own for as many rows that see alike as pays."""
     alike = _alike(runs)
     cuts = {tuple(_regions(runs.rows, alike, fewest)): None for fewest in FEWEST_ROWS}
-    plans = [[_Region(runs, first, stop) for first, stop in regions] for regions in cuts]
+    plans = [[_Region(runs, first, stop, costs) for first, stop in regions] for regions in cuts]
     return min(plans, key=lambda regions: sum(region.cost for region in regions))
 
 
@@ -119,8 +109,8 @@ def _regions(rows: int, alike: Ints, fewest: int) -> Iterator[tuple[int, int]]:
 class _Region:
     """Rows that are cut into blocks of one size: the size that costs least, or one call that knows the mask."""
 
-    def __init__(self, runs: Runs, first: int, stop: int) -> None:
-        self.runs, self.first, self.stop = runs, first, stop
+    def __init__(self, runs: Runs, first: int, stop: int, costs: Costs) -> None:
+        self.runs, self.first, self.stop, self.costs = runs, first, stop, costs
         sizes = sorted(
             {min(size, stop - first) for size in ROW_BLOCKS} | ({stop - first} if self._constant() else set())
         )
@@ -129,9 +119,13 @@ class _Region:
     def pieces(self, place: Place) -> list[Piece]:
         """The blocks as pieces, or the causal square and the full rectangle before it."""
         causal = self._causal(place)
-        if causal and sum(cost_of(piece) + CALL_OF_HEAD for piece in causal) <= KNOWN * self.cost:
+        if causal and sum(self.costs.of(piece) + self.costs.call / SHARED_BY for piece in causal) <= KNOWN * self.cost:
             return causal
-        return [piece for block in self._blocks(self.size) for piece in _pieces(self.runs, block, place)]
+        return [
+            piece
+            for block in self._blocks(self.size)
+            for piece in _pieces(self.runs, block, place, block.cost(self.costs)[1])
+        ]
 
     def _constant(self) -> bool:
         """Whether all rows see one run of keys."""
@@ -157,8 +151,8 @@ class _Region:
         return np.stack([self.runs.start[part], self.runs.stop[part]])
 
     def _blocks(self, size: int, step: int = 1) -> Iterator[Block]:
-        for first in range(self.first, self.stop, size * step):
-            block = block_of(self.runs, first, min(first + size, self.stop))
+        for first in range(self.first + step // 2 * size, self.stop, size * step):  # from the middle of each step
+            block = block_of(self.runs, first, min(first + size, self.stop), self.costs)
             if block is not None:
                 yield block
 
@@ -172,27 +166,32 @@ class _Region:
         equal = len({block.shape for block in sample[:-1]}) <= 1
         calls = sum(max(high - low for low, high in block.spans) / MOST_KEYS if equal else 1 for block in sample)
         looked_at = sum(block.stop - block.first for block in sample) / (self.stop - self.first)
-        return (sum(block.cost for block in sample) + CALL_OF_HEAD * calls) / min(looked_at, 1.0)
+        return (sum(block.cost(self.costs)[0] for block in sample) + self.costs.call / SHARED_BY * calls) / min(
+            looked_at, 1.0
+        )
 
 
-def block_of(runs: Runs, first: int, stop: int) -> Block | None:
-    """What some rows see; None if they see nothing."""
+def block_of(runs: Runs, first: int, stop: int, costs: Costs) -> Block | None:
+    """What some rows see; None if they see nothing.
+
+    A gap between keys parts two spans if computing its pairs would cost more than one more part of the rows.
+    """
     part = slice(runs.offsets[first], runs.offsets[stop])
     order = np.argsort(runs.start[part], kind="stable")
     starts, stops = runs.start[part][order], np.maximum.accumulate(runs.stop[part][order])
     if not len(starts):
         return None
     hidden = np.maximum(starts[1:] - stops[:-1], 0)
-    cuts = np.flatnonzero(hidden >= GAP)
+    cuts = np.flatnonzero(hidden >= costs.row + costs.merged)
     low, high = np.append(starts[0], starts[cuts + 1]), np.append(stops[cuts], stops[-1])
     seen = int(stops[-1] - starts[0] - hidden.sum())
     return Block(first, stop, tuple(zip(low.tolist(), high.tolist(), strict=True)), seen)
 
 
-def _pieces(runs: Runs, block: Block, place: Place) -> list[Piece]:
+def _pieces(runs: Runs, block: Block, place: Place, gathered: bool) -> list[Piece]:
     """The spans of a block, or its keys gathered."""
     rows = block.stop - block.first
-    if block.cost_if_gathered < block.cost_of_spans:
+    if gathered:
         keys = np.concatenate([np.arange(*span) for span in block.spans])
         visible = _visible(runs, block, keys)
         seen = visible.any(0)
@@ -248,7 +247,7 @@ def _spacing(runs: Runs) -> int:
     return max(int(np.gcd.reduce(ahead - ahead[0])), 1)
 
 
-def _of_class(runs: Runs, residue: int, spacing: int) -> list[tuple[_Region, tuple[int, int, int]]]:
+def _of_class(runs: Runs, residue: int, spacing: int, costs: Costs) -> list[tuple[_Region, tuple[int, int, int]]]:
     """Every ``spacing``-th row, which sees every ``spacing``-th key only: neighbours among themselves."""
     row = runs.row
     chosen = row % spacing == residue
@@ -258,4 +257,4 @@ def _of_class(runs: Runs, residue: int, spacing: int) -> list[tuple[_Region, tup
     keys = runs.start[chosen] // spacing
     rows = len(range(residue, runs.rows, spacing))
     alone = merged(rows, row[chosen] // spacing, keys, keys + 1, 1)
-    return [(region, (residue, first_key, spacing)) for region in _cheapest(alone)]
+    return [(region, (residue, first_key, spacing)) for region in _cheapest(alone, costs)]

@@ -40,7 +40,7 @@ def work(request: Request) -> Work:
     mask, frame = request.mask, request.frame
     if mask == EVERYTHING or is_causal_from_start(mask, frame):
         return native_work(request, SDPA, causal=mask != EVERYTHING)
-    found = choice(mask, frame, request.batch, request.heads)
+    found = choice(mask, frame, request.batch, request.heads, request.setting.grad)
     if found is not None and (found.single is not None or _in_pieces(request)):
         return planned_work(request, found, SDPA)
     return whole_work(request, SDPA)
@@ -61,7 +61,8 @@ def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) ->
         return scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
     if mask == EVERYTHING:
         return scaled_dot_product_attention(q, k, v, scale=scale, enable_gqa=grouped)
-    found = None if compiling() else choice(mask, frame, q.shape[0], q.shape[1])
+    training = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
+    found = None if compiling() else choice(mask, frame, q.shape[0], q.shape[1], training)
     if found is not None and found.single is not None:
         return _one_call(q, k, v, found, scale)
     if found is not None and torch_pieces.supported(q, k, v):
