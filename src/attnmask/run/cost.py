@@ -26,6 +26,8 @@ class Costs(NamedTuple):
         merged: keys that are computed in the time it takes to merge a row into another part of it.
         copied: rows that are computed in the time it takes to copy a key and its value.
         added: rows that are computed in the time it takes to add up the gradients of a key and its value.
+        loaded: rows that are computed in the time it takes to load a key and its value for a call.
+        together: most keys in one call, over all of its tiles; gradients of more keys are new memory in each call.
     """
 
     call: int
@@ -33,6 +35,8 @@ class Costs(NamedTuple):
     merged: int
     copied: int
     added: int
+    loaded: int
+    together: int
 
     def block(self, rows: int, keys: int, *, layer: int = 0, masked: bool = True, gathered: bool = False) -> float:
         """The cost of a rectangle.
@@ -48,15 +52,16 @@ class Costs(NamedTuple):
         """The cost of a square under the kernel's own causal flag: it skips whole blocks of 512 keys only."""
         block = 256 if rows >= 768 else 64 if rows >= 192 else 32
         computed = sum(block * min(rows, -(-(first + block) // 512) * 512) for first in range(0, rows, block))
-        return self.block(rows, computed // rows + 1, masked=False)
+        return self.block(rows, computed // rows + 1, masked=False) + self.loaded * rows
 
     def of(self, piece: Piece) -> float:
         """The cost of a piece, over all of its tiles."""
         if piece.causal:
             return self.causal(piece.rows)
         masked, gathered = piece.hidden is not None, piece.chosen is not None
-        return piece.tiles * self.block(piece.rows, piece.keys, layer=piece.layer, masked=masked, gathered=gathered)
+        block = self.block(piece.rows, piece.keys, layer=piece.layer, masked=masked, gathered=gathered)
+        return piece.tiles * block + self.loaded * (piece.keys + (piece.tiles - 1) * piece.apart)
 
 
-FORWARD = Costs(call=20_000, row=45, merged=90, copied=24, added=0)
-TRAINING = Costs(call=40_000, row=27, merged=35, copied=12, added=16)
+FORWARD = Costs(call=60_000, row=45, merged=90, copied=24, added=0, loaded=24, together=1 << 14)
+TRAINING = Costs(call=100_000, row=27, merged=35, copied=12, added=8, loaded=14, together=1 << 12)

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-MOST_KEYS = 4096  # in one call, over all of its tiles: larger gradients are new memory in each call
-
 
 class Piece(NamedTuple):
     """Tiles of one shape, all computed in one call: tile i is rows ``q_start + i * q_step ..`` and keys ``k_start + i * k_step ..``.
@@ -85,12 +83,12 @@ class Piece(NamedTuple):
         return self.pairs - (0 if self.hidden is None else self.tiles * int(self.hidden.sum()))
 
 
-def in_progressions(pieces: list[Piece]) -> list[Piece]:
-    """The same pieces by layer, those of equal tiles at equal distances as one."""
+def in_progressions(pieces: list[Piece], most_keys: int) -> list[Piece]:
+    """The same pieces by layer, those of equal tiles at equal distances as one, of at most so many keys in all."""
     groups: dict[object, list[Piece]] = {}
     for piece in pieces:
         groups.setdefault(_shape(piece), []).append(piece)
-    joined = [one for group in groups.values() for one in _joined(group)]
+    joined = [one for group in groups.values() for one in _joined(group, most_keys)]
     return sorted(joined, key=lambda piece: (piece.layer, piece.batch or 0, piece.head or 0, piece.q_start))
 
 
@@ -102,7 +100,7 @@ def _shape(piece: Piece) -> object:
     return (piece.batch, piece.head, piece.layer, piece.rows, piece.keys, hidden, piece.chosen is None, piece.spacing)
 
 
-def _joined(group: list[Piece]) -> list[Piece]:
+def _joined(group: list[Piece], most_keys: int) -> list[Piece]:
     """Tiles of one shape, in order of their rows, as few progressions."""
     done = [group[0]]
     for piece in group[1:]:
@@ -113,7 +111,7 @@ def _joined(group: list[Piece]) -> list[Piece]:
             step, expected = (step[0], 0), (expected[0], 0)  # the keys may stand anywhere
         fits = step[1] >= 0 if last.tiles == 1 else step == expected
         fits = fits and (step[1] % piece.spacing == 0 or step[1] < piece.spacing)  # the same keys, or none in common
-        if fits and (last.tiles + 1) * last.keys <= MOST_KEYS:
+        if fits and (last.tiles + 1) * last.keys <= most_keys:
             steps = step if last.tiles == 1 else (last.q_step, last.k_step)
             done[-1] = last._replace(tiles=last.tiles + 1, q_step=steps[0], k_step=steps[1])
             if last.chosen is not None:

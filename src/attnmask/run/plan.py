@@ -110,7 +110,7 @@ def _planned(frame: Fitted, runs: Runs, training: bool) -> Plan:
     for number, layout in enumerate(layouts):
         batch, head = divmod(number, frame.heads)
         pieces += layout.pieces((batch if frame.batch > 1 else None, head if frame.heads > 1 else None))
-    joined = tuple(in_progressions(pieces))
+    joined = tuple(in_progressions(pieces, costs.together))
     cost = sum(costs.of(piece) for piece in joined)
     return Plan(frame, joined, None, sum(piece.pairs for piece in joined), visible, cost, len(joined), {})
 

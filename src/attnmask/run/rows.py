@@ -9,7 +9,7 @@ import numpy as np
 
 from attnmask.lower.runs import Runs, merged, spread
 from attnmask.run.cost import Costs
-from attnmask.run.pieces import MOST_KEYS, Bools, Ints, Piece
+from attnmask.run.pieces import Bools, Ints, Piece
 
 ROW_BLOCKS = (32, 64, 96, 128, 192, 256, 384)  # rows per block that are tried
 FEWEST_ROWS = (32, 96, 1 << 62)  # that must see alike to get blocks of their own; the last says that none do
@@ -115,12 +115,18 @@ class _Region:
             {min(size, stop - first) for size in ROW_BLOCKS} | ({stop - first} if self._constant() else set())
         )
         self.cost, self.size = min((self._cost(size), size) for size in sizes)
+        self.known = self._causal()
+        cost = sum(costs.of(piece) + costs.call / SHARED_BY for piece in self.known)
+        if cost > KNOWN * self.cost:
+            self.known = []
+        if self.known:
+            self.cost = cost
 
     def pieces(self, place: Place) -> list[Piece]:
-        """The blocks as pieces, or the causal square and the full rectangle before it."""
-        causal = self._causal(place)
-        if causal and sum(self.costs.of(piece) + self.costs.call / SHARED_BY for piece in causal) <= KNOWN * self.cost:
-            return causal
+        """The blocks as pieces, or what a kernel knows."""
+        batch, head = place
+        if self.known:
+            return [piece._replace(batch=batch, head=head) for piece in self.known]
         return [
             piece
             for block in self._blocks(self.size)
@@ -132,14 +138,14 @@ class _Region:
         ends = self._single()
         return ends is not None and bool((ends == ends[:, :1]).all())
 
-    def _causal(self, place: Place) -> list[Piece]:
-        """Where each row sees one key more than the row before."""
+    def _causal(self) -> list[Piece]:
+        """A causal square and the full rectangle before it, where each row sees one key more than the row before."""
         ends, rows = self._single(), self.stop - self.first
         if rows < 2 or ends is None or not ((ends[0] == ends[0, 0]).all() and (np.diff(ends[1]) == 1).all()):
             return []
         start, stop = ends[:, 0].tolist()
-        square = Piece(*place, 0, self.first, rows, stop - 1, rows, causal=True)
-        before = Piece(*place, 1, self.first, rows, start, stop - 1 - start)
+        square = Piece(None, None, 0, self.first, rows, stop - 1, rows, causal=True)
+        before = Piece(None, None, 1, self.first, rows, start, stop - 1 - start)
         return [square, before] if before.keys else [square]
 
     def _single(self) -> Ints | None:
@@ -164,11 +170,18 @@ class _Region:
         if not sample:
             return 0.0
         equal = len({block.shape for block in sample[:-1]}) <= 1
-        calls = sum(max(high - low for low, high in block.spans) / MOST_KEYS if equal else 1 for block in sample)
+        costs = sum(self._cost_of(block, equal) for block in sample)
         looked_at = sum(block.stop - block.first for block in sample) / (self.stop - self.first)
-        return (sum(block.cost(self.costs)[0] for block in sample) + self.costs.call / SHARED_BY * calls) / min(
-            looked_at, 1.0
-        )
+        return costs / min(looked_at, 1.0)
+
+    def _cost_of(self, block: Block, equal: bool) -> float:
+        """With its share of a call, and with the keys that were not loaded for the block before, in the same call."""
+        cost, rows = block.cost(self.costs)[0], block.stop - block.first
+        call = self.costs.call / SHARED_BY
+        if equal:
+            longest = max(high - low for low, high in block.spans)
+            return cost + call * longest / self.costs.together + self.costs.loaded * min(rows, block.seen)
+        return cost + call * len(block.spans) + self.costs.loaded * block.seen
 
 
 def block_of(runs: Runs, first: int, stop: int, costs: Costs) -> Block | None:

@@ -6,6 +6,7 @@ each piece is given the output and log-sum-exp of its whole rows, which makes it
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -102,14 +103,27 @@ def _forward(q: Any, k: Any, v: Any, plan: Plan, scale: float) -> tuple[Any, Any
     for piece, bias in zip(plan.pieces, _biases(plan, q.dtype), strict=True):
         empty = piece.empty
         for part in _parts(piece, batch):
-            queries, keys, values = _queries(q, part), _keys(k, part, heads), _keys(v, part, heads)
-            result, part_lse = _forward_kernel(queries, keys, values, 0.0, piece.causal, attn_mask=bias, scale=scale)
+            arrays = (_queries(q, part), _keys(k, part, heads), _keys(v, part, heads))
+            call = functools.partial(
+                _forward_kernel, dropout_p=0.0, is_causal=piece.causal, attn_mask=bias, scale=scale
+            )
+            result, part_lse = _head_by_head(call, *arrays)
             if empty is not None:
                 part_lse.masked_fill_(torch.from_numpy(empty), -math.inf)  # the kernel gives 0
             _put(_queries(output, part), _row_numbers(lse, part), result, part_lse, piece.layer)
     if any(piece.hidden is not None for piece in plan.pieces):
         lse.masked_fill_(lse == -math.inf, 0.0)  # rows that see nothing: their weights are exp(-inf - 0)
     return output.to(q.dtype), lse
+
+
+def _head_by_head(call: Any, *arrays: Any) -> list[Any]:
+    """Call a kernel so that it goes through all tiles of a head in turn, whose keys overlap and then lie in the cache.
+
+    Where query heads share key heads, these are shared in the cache instead.
+    """
+    if len({array.shape[1] for array in arrays}) > 1:
+        return list(call(*arrays))
+    return [result.transpose(0, 1) for result in call(*(array.transpose(0, 1) for array in arrays))]
 
 
 def _put(output: Any, lse: Any, result: Any, part_lse: Any, layer: int) -> None:
@@ -134,9 +148,12 @@ def _backward(
     grad_q, grad_k, grad_v = (torch.zeros_like(array, dtype=dtype) for array in (q, k, v))
     for piece, bias in zip(plan.pieces, _biases(plan, q.dtype), strict=True):
         for part in _parts(piece, q.shape[0]):
-            rows = (_queries(grad, part), _queries(q, part), _keys(k, part, heads), _keys(v, part, heads))
+            arrays = (_queries(grad, part), _queries(q, part), _keys(k, part, heads), _keys(v, part, heads))
             ends = (_queries(output, part), _row_numbers(lse, part))
-            parts = _backward_kernel(*rows, *ends, 0.0, piece.causal, attn_mask=bias, scale=scale)
+            call = functools.partial(
+                _backward_kernel, dropout_p=0.0, is_causal=piece.causal, attn_mask=bias, scale=scale
+            )
+            parts = _head_by_head(call, *arrays, *ends)
             into = _queries(grad_q, part)
             into.copy_(parts[0]) if piece.layer == 0 else into.add_(parts[0])
             _add_keys(grad_k, parts[1], part, heads)
