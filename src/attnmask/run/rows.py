@@ -13,7 +13,7 @@ from attnmask.run.pieces import Bools, Ints, Piece
 
 ROW_BLOCKS = (32, 64, 96, 128, 192, 256, 384)  # rows per block that are tried
 FEWEST_ROWS = (32, 96, 1 << 62)  # that must see alike to get blocks of their own; the last says that none do
-KNOWN = 1.15  # how much dearer one call that knows the mask may be than many
+KNOWN = 1.35  # how much dearer than many calls one that knows the mask may seem: many also wait for each other
 WORTH_A_CALL = 2048  # keys that all rows of a block see, to compute them without a mask
 SAMPLED = 6  # blocks that are looked at to find the cost of a size
 SHARED_BY = 8  # heads that are expected to share a call
@@ -116,8 +116,8 @@ class _Region:
         )
         self.cost, self.size = min((self._cost(size), size) for size in sizes)
         self.known = self._causal()
-        cost = sum(costs.of(piece) + costs.call / SHARED_BY for piece in self.known)
-        if cost > KNOWN * self.cost:
+        cost = sum(costs.of(piece) + costs.call / SHARED_BY for piece in self.known) / KNOWN
+        if cost > self.cost:
             self.known = []
         if self.known:
             self.cost = cost
