@@ -14,6 +14,7 @@ STAGES = ("define", "lower", "exchange", "run", "verify", "explain", "model", "r
 BASE = ("errors", "conventions", "page", "page_style")  # used by every stage, and using none
 OPEN_FOLDERS = ("masks", "selections", "forms", "frameworks", "engines", "selected", "outputs")
 FRAMEWORKS = {"torch", "jax", "transformers", "tensorflow", "z3", "PIL", "tqdm", "datasets"}
+IN_TORCH = ("model", "recipes")  # stages that are written in torch as a whole
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -40,7 +41,7 @@ def violations(path, names):
     """What is wrong with the imports of a file."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     stage = parts[0] if parts[0] in STAGES else None
-    words = {word for part in parts for word in part.split("_")}
+    words = {word for part in parts for word in part.split("_")} | ({"torch"} if stage in IN_TORCH else set())
     for name in names:
         first, _, rest = name.partition(".")
         target = rest.split(".")[0]

@@ -1,0 +1,1 @@
+"""The reference Transformer: the masks of ``define`` in their places."""
