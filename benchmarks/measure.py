@@ -10,6 +10,7 @@ import tracemalloc
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
@@ -60,6 +61,11 @@ def save(name: str, results: object) -> Path:
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps({"machine": machine(), "results": results}, indent=2) + "\n", encoding="utf-8")
     return path
+
+
+def loaded(name: str) -> Any:
+    """Results that ``save`` wrote."""
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["results"]
 
 
 def write_section(title: str, text: str) -> None:

@@ -160,13 +160,14 @@ class Mask:
     attnmask.errors.MaskError: a mask has no truth value; got bool(causal() & padding([3, 2])). Combine masks with & | ~, not with and, or, not; compare them with == or am.equivalent.
     """
 
-    __slots__ = ("_plain", "node")
+    __slots__ = ("_hash", "_plain", "node")
 
     def __init__(self, node: Node) -> None:
         if sort_of(node) != "bool":
             raise MaskError("a mask is a truth value per position", f"the number {Term(node)!r}", "Compare it: k <= q")
         self.node = node
         self._plain: Node | None = None
+        self._hash: int | None = None
 
     @property
     def plain(self) -> Node:
@@ -204,7 +205,9 @@ class Mask:
         return isinstance(other, Mask) and self.plain == other.plain
 
     def __hash__(self) -> int:
-        return hash(self.plain)
+        if self._hash is None:  # every call of attention looks masks up
+            self._hash = hash(self.plain)
+        return self._hash
 
     def __bool__(self) -> bool:
         raise MaskError(
