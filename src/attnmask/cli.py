@@ -1,6 +1,6 @@
 """The command ``attnmask``: one sub-command per job.
 
-Exit status: 0 all is well, 1 something was found (``audit``, ``diagnose``), 2 bad input.
+Exit status: 0 all is well, 1 something was found (``audit``, ``diagnose``), 2 bad input, 130 interrupted (``train``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 
 import attnmask as am
+from attnmask import recipes
 from attnmask.errors import AttnmaskError, InputError, require
+from attnmask.recipes.command import generate_options, train_options
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -119,6 +121,20 @@ def bench(options: argparse.Namespace) -> int:
     return 0
 
 
+def train(options: argparse.Namespace) -> int:
+    """Train a recipe on real data, or go on where Ctrl-C stopped it."""
+    from attnmask.recipes.command import train as run
+
+    return run(options)
+
+
+def generate(options: argparse.Namespace) -> int:
+    """Let a model that was trained answer."""
+    from attnmask.recipes.command import generate as run
+
+    return run(options)
+
+
 def _as_numpy(value: Any) -> Any:
     return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
 
@@ -156,7 +172,7 @@ def _only(arrays: Any) -> Any:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="attnmask", description="Attention masks: explain, show, audit, diagnose, convert, bench."
+        prog="attnmask", description="Attention masks: explain, show, audit, diagnose, convert, bench; train, generate."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -199,7 +215,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16 (default: float32)")
     command.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    _add_recipes(commands)
     return parser
+
+
+def _add_recipes(commands: Any) -> None:
+    command = _command(commands, "train", train, "attnmask train translate --data django:it --out runs/translate")
+    command.add_argument("recipe", choices=recipes.names(), help="what to train")
+    train_options(command)
+
+    command = _command(commands, "generate", generate, 'attnmask generate runs/translate "This field is required."')
+    generate_options(command)
 
 
 def _command(commands: Any, name: str, run: Command, example: str) -> argparse.ArgumentParser:

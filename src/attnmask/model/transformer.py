@@ -37,6 +37,7 @@ class Config:
         dropout: the share of numbers that are dropped in training.
         causal: whether a decoder token sees only what stands before it; False is a broken model, to show what happens.
         ahead: tokens of the future that a causal decoder sees; 0, or the model is broken by being off by so many.
+        masks: what else narrows the view of decoder layers, in notation: one for each layer in turn, with ; between.
     """
 
     vocabulary: int
@@ -49,6 +50,12 @@ class Config:
     dropout: float = 0.1
     causal: bool = True
     ahead: int = 0
+    masks: str = ""
+
+    def __post_init__(self) -> None:
+        if self.dim % (2 * self.heads) or self.heads % self.kv_heads:
+            sizes = f"dim {self.dim}, heads {self.heads}, kv_heads {self.kv_heads}"
+            raise InputError("2 * heads divides dim, and kv_heads divides heads", sizes, "Write 256, 8 and 4")
 
 
 class Transformer(nn.Module):  # type: ignore[misc]
@@ -62,16 +69,22 @@ class Transformer(nn.Module):  # type: ignore[misc]
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.size = config, config.dim // config.heads
         self.embedding = nn.Embedding(config.vocabulary, config.dim)
         cross = config.encoder_layers > 0
         self.encoder = nn.ModuleList(Layer(config, cross=False) for _ in range(config.encoder_layers))
         self.decoder = nn.ModuleList(Layer(config, cross=cross) for _ in range(config.decoder_layers))
-        self.encoded = nn.RMSNorm(config.dim)
-        self.decoded = nn.RMSNorm(config.dim)
+        self.encoded = nn.RMSNorm(config.dim) if config.encoder_layers else None
+        self.decoded = nn.RMSNorm(config.dim) if config.decoder_layers else None
+        self.masks = [am.parse(text) for text in config.masks.split(";") if text.strip()]
         self.apply(_start)
 
-    def forward(
+    def forward(self, target: torch.Tensor, source: torch.Tensor | None = None, **given: Any) -> torch.Tensor:
+        """Scores (batch, length, vocabulary) of the token after each; features if there is no decoder. As ``features``."""
+        hidden = self.features(target, source, **given)
+        return self.scores(hidden) if self.config.decoder_layers else hidden
+
+    def features(
         self,
         target: torch.Tensor,
         source: torch.Tensor | None = None,
@@ -81,7 +94,7 @@ class Transformer(nn.Module):  # type: ignore[misc]
         starts: Any = None,
         cache: Cache | None = None,
     ) -> torch.Tensor:
-        """Scores of every token after each target token; of the source's features if there is no decoder.
+        """What the scores are read off (batch, length, dim): training needs those of real tokens only.
 
         Args:
             target: token ids (batch, length); those of the encoder if there is no decoder.
@@ -90,46 +103,39 @@ class Transformer(nn.Module):  # type: ignore[misc]
             source_lengths: the same for the source.
             starts: the first real token of each row, where rows are padded on the left.
             cache: keys and values of earlier tokens, which this call extends.
-
-        Returns:
-            (batch, length, vocabulary), or (batch, length, dim) of an encoder alone.
         """
         if not self.config.decoder_layers:
             return self.encode(target, lengths)
-        memory, cross = None, None
-        if self.config.encoder_layers:
-            if cache is not None and cache.memory:
-                cross = cache.cross
-            else:
-                memory, cross = self._source(target, source, lengths, source_lengths)
-                if cache is not None:
-                    cache.cross = cross
-        hidden = self._decode(target, memory, cross, lengths, starts, cache)
-        return F.linear(hidden, self.embedding.weight)
+        memory, cross = None, None if cache is None else cache.cross
+        if self.config.encoder_layers and cross is None:
+            memory, cross = self._source(target, source, lengths, source_lengths)
+            if cache is not None:
+                cache.cross = cross
+        return self._decode(target, memory, cross, lengths, starts, cache)
+
+    def scores(self, features: torch.Tensor) -> torch.Tensor:
+        """Scores (..., vocabulary) of the token after each; tokens are read off with the numbers they are embedded with."""
+        return F.linear(features, self.embedding.weight)
 
     def encode(self, source: torch.Tensor, lengths: Any = None) -> torch.Tensor:
         """Features (batch, length, dim) of tokens that see all tokens of their sequence."""
         mask = sequence_mask(lengths, *source.shape)
         x = self.embedding(source)
-        turns = rotations(positions(lengths, source.shape[0], source.shape[1], 0), self._dim_of_head, x)
+        turns = rotations(positions(lengths, source.shape[0], source.shape[1], 0), self.size, x)
         for layer in self.encoder:
             x = layer(x, mask, am.Frame(source.shape[1]), turns)
         return self.encoded(x)
 
     def _source(self, target: Any, source: Any, lengths: Any, source_lengths: Any) -> tuple[torch.Tensor, am.Mask]:
         if source is None:
-            raise InputError(
-                "a model with an encoder and a decoder takes a source", "source None", "Pass model(target, source)"
-            )
+            raise InputError("a model with an encoder takes a source", "source None", "Pass model(target, source)")
         if packed(source_lengths, source.shape[0]):
             cross = same_sequence(lengths, source_lengths)
         else:
             cross = sequence_mask(source_lengths, *source.shape)
         return self.encode(source, source_lengths), cross
 
-    def _decode(
-        self, target: Any, memory: Any, cross: Any, lengths: Any, starts: Any, cache: Cache | None
-    ) -> torch.Tensor:
+    def _decode(self, target: Any, memory: Any, cross: Any, lengths: Any, starts: Any, cache: Any) -> torch.Tensor:
         batch, length = target.shape
         past = 0 if cache is None else cache.length
         mask = sequence_mask(lengths, batch, length)
@@ -139,16 +145,14 @@ class Transformer(nn.Module):  # type: ignore[misc]
             mask = mask & (am.lookup(list(starts), am.b) <= am.k)
         frame = am.Frame(length, past + length, q_start=past)
         x = self.embedding(target)
-        turns = rotations(positions(lengths, batch, length, past), self._dim_of_head, x)
+        turns = rotations(positions(lengths, batch, length, past), self.size, x)
+        masks = [mask & placed(narrower, lengths, starts, batch) for narrower in self.masks] or [mask]
         for number, layer in enumerate(self.decoder):
-            x = layer(x, mask, frame, turns, memory, cross, None if cache is None else cache.of(number))
+            seen = masks[number % len(masks)]
+            x = layer(x, seen, frame, turns, memory, cross, None if cache is None else cache.of(number))
         if cache is not None:
             cache.length += length
         return self.decoded(x)
-
-    @property
-    def _dim_of_head(self) -> int:
-        return self.config.dim // self.config.heads
 
 
 class Layer(nn.Module):  # type: ignore[misc]
@@ -170,7 +174,7 @@ class Layer(nn.Module):  # type: ignore[misc]
         seen = self.norms[0](x)
         x = x + self.drop(self.attention(seen, mask, frame, turns, cache=cache))
         if self.cross is not None:
-            x = x + self.drop(self.cross.look_up(self.norms[1](x), memory, cross, cache))
+            x = x + self.drop(self.cross(self.norms[1](x), cross, memory=memory, cache=cache))
         gate, value = self.widen(self.norms[-1](x)).chunk(2, dim=-1)
         result: torch.Tensor = x + self.drop(self.narrow(F.silu(gate) * value))
         return result
@@ -186,21 +190,22 @@ class Attention(nn.Module):  # type: ignore[misc]
         self.key_value = nn.Linear(config.dim, 2 * config.kv_heads * self.size, bias=False)
         self.out = nn.Linear(config.heads * self.size, config.dim, bias=False)
 
-    def forward(self, x: Any, mask: Any, frame: Any, turns: Any, cache: Any = None) -> torch.Tensor:
-        """Tokens see tokens, those of the cache first."""
-        query = rotated(self._heads(self.query(x), self.heads), turns)
-        key, value = self._keys(x)
-        key = rotated(key, turns)
-        if cache is not None:
-            key, value = cache.extended(key, value)
-        return self._joined(am.attention(query, key, value, mask, frame=frame))
-
-    def look_up(self, x: Any, memory: Any, mask: Any, cache: Any = None) -> torch.Tensor:
-        """Tokens see a source, which the cache keeps."""
+    def forward(
+        self, x: Any, mask: Any, frame: Any = None, turns: Any = None, memory: Any = None, cache: Any = None
+    ) -> torch.Tensor:
+        """Tokens see tokens, those of the cache first; or, where nothing turns, a source, which the cache keeps."""
         query = self._heads(self.query(x), self.heads)
-        key, value = cache.memory(lambda: self._keys(memory)) if cache is not None else self._keys(memory)
-        frame = am.Frame(query.shape[2], key.shape[2], align="start")
-        return self._joined(am.attention(query, key, value, mask, frame=frame))
+        if turns is None:
+            key, value = cache.memory(lambda: self._keys(memory)) if cache is not None else self._keys(memory)
+            frame = am.Frame(query.shape[2], key.shape[2], align="start")
+        else:
+            key, value = self._keys(x)
+            query, key = rotated(query, turns), rotated(key, turns)
+            if cache is not None:
+                key, value = cache.extended(key, value)
+        seen = am.attention(query, key, value, mask, frame=frame)
+        result: torch.Tensor = self.out(seen.transpose(1, 2).flatten(2))
+        return result
 
     def _keys(self, x: Any) -> tuple[Any, Any]:
         key, value = self.key_value(x).chunk(2, dim=-1)
@@ -208,10 +213,6 @@ class Attention(nn.Module):  # type: ignore[misc]
 
     def _heads(self, x: Any, heads: int) -> Any:
         return x.unflatten(2, (heads, self.size)).transpose(1, 2)  # (batch, heads, length, size)
-
-    def _joined(self, x: Any) -> torch.Tensor:
-        result: torch.Tensor = self.out(x.transpose(1, 2).flatten(2))
-        return result
 
 
 class Cache:
@@ -221,11 +222,6 @@ class Cache:
         self.length = 0
         self.cross: am.Mask | None = None
         self.layers: dict[int, _LayerCache] = {}
-
-    @property
-    def memory(self) -> bool:
-        """Whether the source is in it."""
-        return any(layer.source for layer in self.layers.values())
 
     def of(self, layer: int) -> _LayerCache:
         """The part of one layer."""
@@ -238,9 +234,8 @@ class Cache:
 
 
 class _LayerCache:
-    def __init__(self) -> None:
-        self.own: tuple[torch.Tensor, ...] = ()
-        self.source: tuple[torch.Tensor, ...] = ()
+    own: tuple[torch.Tensor, ...] = ()
+    source: tuple[torch.Tensor, ...] = ()
 
     def extended(self, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, ...]:
         if self.own:
@@ -249,8 +244,7 @@ class _LayerCache:
         return self.own
 
     def memory(self, make: Any) -> tuple[torch.Tensor, ...]:
-        if not self.source:
-            self.source = make()
+        self.source = self.source or make()
         return self.source
 
 
@@ -272,7 +266,7 @@ def sequence_mask(lengths: Any, batch: int, length: int) -> am.Mask:
     sizes = [int(size) for size in lengths]
     if packed(sizes, batch) and sum(sizes) == length:
         return am.documents(lengths=sizes)
-    if len(sizes) == batch and max(sizes) <= length:
+    if len(sizes) == batch and max(sizes, default=0) <= length:
         return am.padding(sizes)
     raise InputError(
         "lengths has one entry per row, or those of the sequences that fill one row",
@@ -289,15 +283,21 @@ def same_sequence(lengths: Any, source_lengths: Any) -> am.Mask:
            [1, 0, 0, 0],
            [0, 1, 1, 1]])
     """
-    if lengths is None or len(lengths) != len(source_lengths):
-        given = None if lengths is None else len(lengths)
-        raise InputError(
-            "target and source pack as many sequences", f"{given} and {len(source_lengths)}", "Pack both or none"
-        )
+    counts = [None if sizes is None else len(sizes) for sizes in (lengths, source_lengths)]
+    if counts[0] != counts[1]:
+        raise InputError("target and source pack as many sequences", counts, "Pack both or none")
     target, source = (
         [number for number, size in enumerate(sizes) for _ in range(size)] for sizes in (lengths, source_lengths)
     )
     return am.same(am.lookup(target, am.q), am.lookup(source, am.k))
+
+
+def placed(mask: am.Mask, lengths: Any, starts: Any, batch: int) -> am.Mask:
+    """The mask with positions counted from the first token of each sequence."""
+    if packed(lengths, batch):
+        return mask.within(am.documents(lengths=list(lengths)))
+    before = [-int(start) for start in starts or ()]
+    return mask.shift(q=before, k=before) if before else mask
 
 
 def positions(lengths: Any, batch: int, length: int, past: int) -> torch.Tensor:

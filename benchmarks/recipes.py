@@ -1,0 +1,165 @@
+"""The recipes on real data, and docs/recipes.md with their figures.
+
+    python benchmarks/recipes.py train translate --data debian:it --minutes 60 --precision bf16
+    python benchmarks/recipes.py train summarize --minutes 30
+    python benchmarks/recipes.py compare translate --data django:it --steps 600
+    python benchmarks/recipes.py packing           tokens per second, packed and padded, on Debian's lengths
+    python benchmarks/recipes.py page              docs/recipes.md again, from benchmarks/results/recipes.json
+
+Options behind a recipe's name go to ``attnmask train``. A run that was interrupted goes on with the same command.
+"""
+
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from attnmask.model.transformer import Transformer
+from attnmask.recipes import load
+from attnmask.recipes.batches import batch, rounds
+from attnmask.recipes.loss import Learner
+from attnmask.recipes.training import optimizer_of
+from benchmarks.measure import RESULTS, loaded, save
+
+RUNS = Path(__file__).resolve().parents[1] / "build" / "recipes"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "recipes.md"
+ROUNDS = 12  # batches of each kind that are timed
+
+HEAD = """\
+# Recipes: what they reach
+
+Written by `python benchmarks/recipes.py`; seeds are fixed, the machine and the versions are in
+`benchmarks/results/recipes.json`. Held-out texts share no template with what was trained on: names, numbers and rare words
+taken out, no two sides have a text in common (`src/attnmask/recipes/split.py`).
+"""
+
+
+def train(recipe: str, options: list[str], name: str) -> dict:
+    """Run ``attnmask train`` as a user does; what it printed."""
+    out = RUNS / name
+    command = ["-m", "attnmask", "train", recipe, "--out", str(out), "--json", *options]
+    done = subprocess.run([sys.executable, *command], stdout=subprocess.PIPE, text=True, check=True)
+    found = json.loads(done.stdout)
+    found.pop("text", None)
+    picture = out / "compare.svg"
+    if picture.exists():
+        shutil.copy(picture, PAGE.parent / f"{name}.svg")
+    return found | {"command": f"attnmask train {recipe} {' '.join(options)}"}
+
+
+def packing() -> dict:
+    """Seconds and real tokens of training steps, packed, padded, and padded with similar lengths together."""
+    recipe = load("translate").recipe("debian:it", Path("none"))
+    sizes = [example.size for example in recipe.train]
+    tokens = recipe.settings.tokens
+    mixed = list(itertools.islice(rounds(sizes, tokens, seed=0), ROUNDS))
+    learner = Learner(Transformer(recipe.config))
+    optimizer = optimizer_of(learner, recipe.settings)
+    took = dict.fromkeys(("packed", "padded", "padded, by length"), 0.0)
+    read = dict.fromkeys(took, 0)
+    for number, (group,) in enumerate([mixed[0], *mixed]):  # the first one warms up
+        near = _of_similar_length(recipe.train, sum(sizes[index] for index in group), number)
+        for kind in took:
+            chosen = near if kind == "padded, by length" else [recipe.train[index] for index in group]
+            data = batch(chosen, padded=kind != "packed")
+            started = time.perf_counter()
+            (learner(data, 0.1) / data.learned).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            if number:
+                took[kind] += time.perf_counter() - started
+                read[kind] += sum(example.size for example in chosen)
+    return {kind: read[kind] / took[kind] for kind in took}
+
+
+def _of_similar_length(examples: list, tokens: int, seed: int) -> list:
+    """So many tokens of examples that stand side by side when all are sorted by length."""
+    ordered = sorted(examples, key=lambda example: (len(example.source), len(example.target)))
+    place = int(torch.randint(len(ordered) - tokens // 4, (1,), generator=torch.Generator().manual_seed(seed)))
+    chosen = []
+    while sum(example.size for example in chosen) < tokens:
+        chosen.append(ordered[place + len(chosen)])
+    return chosen
+
+
+def page(results: dict) -> str:
+    """All results as Markdown."""
+    parts = [HEAD]
+    for name, found in results.items():
+        if name == "packing":
+            parts.append(_packing(found))
+        elif "verdicts" in found:
+            parts.append(_compared(name, found))
+        else:
+            parts.append(_trained(name, found))
+    return "\n".join(parts)
+
+
+def _trained(name: str, found: dict) -> str:
+    last = found["history"][-1]
+    rows = [f"| {score} | {value} |" for score, value in found["scores"].items()]
+    rate = last["tokens"] / last["seconds"]
+    return "\n".join(
+        [
+            f"## {name}",
+            f"\n`{found['command']}`: {last['step']} steps, {last['tokens']:,} tokens in {last['seconds'] / 60:.0f} minutes "
+            f"({rate:,.0f} a second, evaluations included); held-out loss {last['held_out']:.3f} nats per token.\n",
+            "| score | |\n| --- | --- |",
+            *rows,
+            f"\n```text\n{found['samples']}\n```\n",
+        ]
+    )
+
+
+def _compared(name: str, found: dict) -> str:
+    measure = next(key for key in reversed(found["histories"]["right"][-1]))
+    rows = [
+        f"| {mask} | {found['verdicts'][mask]} | {history[-1]['training']:.3f} | {history[-1]['held_out']:.3f} "
+        f"| {history[-1][measure]:.1f} |"
+        for mask, history in found["histories"].items()
+    ]
+    head = f"| mask | am.check, before the first step | training loss | held-out loss | {measure}, free-running |"
+    parts = [
+        f"## {name}: the cheat, shown",
+        f"\n`{found['command']}`\n",
+        head,
+        "| --- | --- | --- | --- | --- |",
+        *rows,
+    ]
+    return "\n".join([*parts, f"\n![both curves]({name}.svg)\n"])
+
+
+def _packing(found: dict) -> str:
+    rows = [f"| {kind} | {rate:,.0f} | {found['packed'] / rate:.2f} |" for kind, rate in found.items()]
+    return "\n".join(
+        [
+            "## Packed and padded",
+            "\nReal tokens per second of whole training steps on Debian's lengths, the same model, side by side.\n",
+            "| batch | tokens per second | packed is faster by |\n| --- | --- | --- |",
+            *rows,
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    what, *rest = sys.argv[1:] or ["page"]
+    results = loaded("recipes") if (RESULTS / "recipes.json").exists() else {}
+    if what == "packing":
+        results["packing"] = packing()
+    elif what in ("train", "compare"):
+        recipe, *options = rest
+        name = recipe if what == "train" else f"{recipe}-compare"
+        results[name] = train(recipe, options + ["--compare"] * (what == "compare"), name)
+    save("recipes", results)
+    PAGE.write_text(page(results), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Summarisation: the one line that says what a package is, from its description; scored by ROUGE-L.
+
+attnmask train summarize --minutes 30 --out runs/summarize
+attnmask train summarize --data mine.jsonl --out runs/mine        lines of {"text": ..., "summary": ...}
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rouge_score.rouge_scorer import RougeScorer
+
+from attnmask.errors import InputError
+from attnmask.model.transformer import Transformer
+from attnmask.recipes import Settings, debian, files, pairs, text
+from attnmask.recipes.pairs import Pair
+from attnmask.recipes.split import split
+
+WORDS = (20, 200)  # of a text worth a summary
+BOILERPLATE = 10  # a paragraph of so many packages says nothing about one of them
+LEAD = 6  # words of the baseline: as many as a synopsis has in the median
+
+
+def answer(model: Transformer, folder: Path, source: str) -> str:
+    """The summary of a text of any number of lines."""
+    return pairs.answer(model, folder, " ".join(source.split()))
+
+
+def recipe(data: str | None, folder: Path) -> Summarize:
+    """Summaries of ``debian`` (or None) or of a file of (text, summary)."""
+    if data in (None, "debian"):
+        return Summarize(of_packages(list(debian.descriptions("it").values())), folder)
+    return Summarize([(one, two) for one, two in files.read(str(data), ("text", "summary"))], folder)
+
+
+def of_packages(descriptions: Sequence[debian.Description]) -> list[Pair]:
+    """The description and the synopsis of each package, without the paragraphs that many packages have."""
+    frequent = Counter(paragraph for each in descriptions for paragraph in set(each.paragraphs))
+    found: dict[Pair, None] = {}  # a set that keeps the order
+    for synopsis, paragraphs in descriptions:
+        body = " ".join(paragraph for paragraph in paragraphs if frequent[paragraph] < BOILERPLATE)
+        if WORDS[0] <= len(body.split()) <= WORDS[1]:
+            found[body, synopsis] = None
+    return list(found)
+
+
+class Summarize:
+    """Texts and summaries, split by the templates of both; the model; ROUGE-L."""
+
+    measure = "rouge_l"
+
+    def __init__(self, found: list[Pair], folder: Path) -> None:
+        self.pairs, watched, self.final = split(found, lambda pair: pair[1], lambda pair: pair[0])
+        if not watched or not self.final:
+            raise InputError(
+                "some templates are held out", f"{len(found)} texts, too few", "Give a few hundred or more"
+            )
+        self.tokenizer = text.learn_or_load(folder, (side for pair in self.pairs for side in pair))
+        self.train = pairs.examples(self.tokenizer, self.pairs)
+        self.held_out = pairs.examples(self.tokenizer, watched)
+        self.config = pairs.config(self.tokenizer, len(self.pairs))
+        self.settings = Settings(steps=600, rate=2e-3, warm_up=200)
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer."""
+        text.save(self.tokenizer, folder)
+
+    def score(self, model: Transformer, limit: int | None = None) -> dict[str, float]:
+        """ROUGE-L; a thorough look takes beams, and says how far above the baseline it is, and how surely."""
+        chosen = self.final[:limit]
+        texts, summaries = [body for body, _ in chosen], [synopsis for _, synopsis in chosen]
+        ours = rouge_l(pairs.write(model, self.tokenizer, texts, beams=1 if limit else 4), summaries)
+        found = {"rouge_l": round(float(ours.mean()), 2)}
+        if not limit:
+            lead = rouge_l([first_words(body) for body in texts], summaries)
+            low, high = bootstrap(ours - lead)
+            found |= {"rouge_l_first_words": round(float(lead.mean()), 2), "margin_low": low, "margin_high": high}
+            found["texts"] = len(chosen)
+        return found
+
+    def samples(self, model: Transformer, count: int) -> str:
+        """Some held-out descriptions, their synopses, and what the model writes."""
+        chosen = self.final[:count]
+        written = pairs.write(model, self.tokenizer, [body for body, _ in chosen], beams=4)
+        return pairs.shown([(*pair, line) for pair, line in zip(chosen, written, strict=True)])
+
+    def probe(self) -> dict[str, Any]:
+        """The start of a held-out pair."""
+        return pairs.probe(max(self.held_out, key=lambda example: len(example.target)))
+
+
+def rouge_l(written: Sequence[str], references: Sequence[str]) -> Any:
+    """ROUGE-L (F) of each text, from 0 to 100, as rouge-score counts it.
+
+    >>> rouge_l(["tools for masks"], ["masks and tools for masks"]).round(0)
+    array([75.])
+    """
+    scorer = RougeScorer(["rougeL"], use_stemmer=True)
+    scores = [scorer.score(right, left)["rougeL"].fmeasure for left, right in zip(written, references, strict=True)]
+    return 100 * np.array(scores)
+
+
+def first_words(body: str) -> str:
+    """The baseline: how a description begins.
+
+    >>> first_words("This package contains the tools of the project.")
+    'This package contains the tools of'
+    """
+    return " ".join(body.split()[:LEAD])
+
+
+def bootstrap(differences: Any, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """The middle 95 % of the mean difference over texts drawn again with replacement (Koehn 2004).
+
+    >>> bootstrap(np.full(20, 3.0))
+    (3.0, 3.0)
+    """
+    chance = np.random.default_rng(seed)
+    means = differences[chance.integers(len(differences), size=(draws, len(differences)))].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return round(float(low), 2), round(float(high), 2)
+
+
+if __name__ == "__main__":
+    from attnmask.recipes.command import main
+
+    main("summarize")

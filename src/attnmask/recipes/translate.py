@@ -1,0 +1,114 @@
+"""Machine translation: an encoder-decoder, scored by BLEU on texts whose templates it has not seen.
+
+attnmask train translate --out runs/translate                                     Django's messages, a minute
+attnmask train translate --data debian:it --minutes 60 --out runs/debian-it       Debian's package descriptions
+accelerate launch -m attnmask.recipes.translate --data debian:it --out runs/it    several processes or devices
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import sacrebleu
+
+from attnmask.errors import InputError
+from attnmask.model.transformer import Transformer
+from attnmask.recipes import Settings, debian, django, files, pairs, text
+from attnmask.recipes.pairs import Pair
+from attnmask.recipes.split import split
+
+SOURCES = {"debian": debian.pairs, "django": django.pairs}
+
+answer = pairs.answer
+
+
+def recipe(data: str | None, folder: Path) -> Translate:
+    """Translation of ``debian:LANGUAGE``, ``django:LANGUAGE`` (django:it if None), or a file of (source, target)."""
+    name, _, language = (data or "django:it").partition(":")
+    found = SOURCES[name](language or "it") if name in SOURCES else files.read(str(data), ("source", "target"))
+    return Translate([(source, target) for source, target in found], folder)
+
+
+class Translate:
+    """Pairs of texts, split by template; the model; BLEU."""
+
+    measure = "bleu"
+
+    def __init__(self, found: list[Pair], folder: Path) -> None:
+        self.pairs, watched, self.final = split(found, lambda pair: pair[0], lambda pair: pair[1])
+        if not watched or not self.final:
+            raise InputError(
+                "some templates are held out", f"{len(found)} pairs, too few", "Give a few hundred or more"
+            )
+        self.tokenizer = text.learn_or_load(folder, (side for pair in self.pairs for side in pair))
+        self.train = pairs.examples(self.tokenizer, self.pairs)
+        self.held_out = pairs.examples(self.tokenizer, watched)
+        self.config = pairs.config(self.tokenizer, len(self.pairs))
+        self.settings = Settings(steps=600, rate=2e-3, warm_up=200)
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer."""
+        text.save(self.tokenizer, folder)
+
+    def score(self, model: Transformer, limit: int | None = None) -> dict[str, float]:
+        """BLEU; a thorough look takes beams, and the baselines beside."""
+        chosen = self.final[:limit]
+        sources, references = [source for source, _ in chosen], [target for _, target in chosen]
+        found = {"bleu": bleu(pairs.write(model, self.tokenizer, sources, beams=1 if limit else 4), references)}
+        if not limit:
+            found["bleu_copy"] = bleu(sources, references)
+            found["bleu_dictionary"] = bleu(word_by_word(dictionary(self.pairs), sources), references)
+            found["texts"] = len(chosen)
+        return found
+
+    def samples(self, model: Transformer, count: int) -> str:
+        """Some held-out texts, their references, and what the model writes."""
+        chosen = self.final[:count]
+        written = pairs.write(model, self.tokenizer, [source for source, _ in chosen], beams=4)
+        return pairs.shown([(*pair, line) for pair, line in zip(chosen, written, strict=True)])
+
+    def probe(self) -> dict[str, Any]:
+        """The start of a held-out pair."""
+        return pairs.probe(max(self.held_out, key=lambda example: min(len(example.source), len(example.target))))
+
+
+def bleu(written: Sequence[str], references: Sequence[str]) -> float:
+    """BLEU as sacrebleu counts it.
+
+    >>> bleu(["the mask hides the future"], ["the mask hides the future"])
+    100.0
+    """
+    return round(float(sacrebleu.corpus_bleu(list(written), [list(references)]).score), 2)
+
+
+def dictionary(known: Sequence[Pair], longest: int = 12) -> dict[str, str]:
+    """For each word the one that stands most often in the translations of its texts (Dice's coefficient).
+
+    >>> dictionary([("red house", "casa rossa"), ("red car", "auto rossa"), ("a house", "una casa")])["house"]
+    'casa'
+    """
+    both, left, right = Counter[tuple[str, str]](), Counter[str](), Counter[str]()
+    for source, target in known:
+        ours, theirs = set(source.split()), set(target.split())
+        if max(len(ours), len(theirs)) <= longest:
+            left.update(ours)
+            right.update(theirs)
+            both.update((one, two) for one in ours for two in theirs)
+    best: dict[str, tuple[float, str]] = {}
+    for (one, two), count in both.items():
+        best[one] = max(best.get(one, (0.0, "")), (2 * count / (left[one] + right[two]), two))
+    return {one: two for one, (_, two) in best.items()}
+
+
+def word_by_word(known: dict[str, str], texts: Sequence[str]) -> list[str]:
+    """Texts with each word looked up; a word that is not known stays."""
+    return [" ".join(known.get(word, word) for word in line.split()) for line in texts]
+
+
+if __name__ == "__main__":
+    from attnmask.recipes.command import main
+
+    main("translate")
