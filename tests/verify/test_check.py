@@ -215,3 +215,24 @@ def test_progress_is_told():
     told = []
     am.check(models.Attends(), IDS, progress=told.append)
     assert told[0].startswith("as given: 8 forbidden regions")
+
+
+class ReadsSource(nn.Module):
+    """Outputs of their own number, each the mean of the real inputs."""
+
+    def forward(self, input_ids, attention_mask=None):
+        seen = self.embedding(input_ids) * attention_mask[..., None]
+        return seen.sum(1, keepdim=True).repeat(1, 4, 1)
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(40, 8)
+
+
+@pytest.mark.parametrize("real", [1, 2, 5])
+def test_padding_of_a_source_of_another_length_than_the_output(real):
+    """One real token and many pads look like the first row of causal(), which they are not."""
+    inputs = {"input_ids": IDS[:, :6], "attention_mask": (torch.arange(6) < real).long()[None]}
+    report = am.check(ReadsSource(), inputs, allowed=am.everything())
+    assert report.ok
+    assert report.sections[0].allowed == f"padding({real})"

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from attnmask.errors import InputError
 from attnmask.model.transformer import Cache, Transformer
 
 
@@ -35,6 +36,9 @@ def generate(
         top_p: draw from the likeliest tokens that together have this probability.
         generator: where chance comes from.
     """
+    if most < 1 or not prompts or not all(prompts):
+        sizes = [len(prompt) for prompt in prompts]
+        raise InputError("prompts hold a token each, and most is at least 1", f"{sizes} tokens, {most=}", "Add a start")
     training = model.training
     model.eval()
     try:
@@ -93,7 +97,7 @@ def _draw(scores: torch.Tensor, temperature: float, top_p: float, generator: Any
 
 
 def _beam_search(decoding: _Decoding, beams: int, most: int, end: int) -> list[list[int]]:
-    """The sequence of the highest mean log-probability among those that were followed to their end."""
+    """The sequence of the highest mean log-probability per token among those that were followed."""
     scores = decoding.first
     batch = scores.shape[0] // beams
     first_row = torch.arange(batch, device=scores.device)[:, None] * beams
@@ -114,8 +118,9 @@ def _beam_search(decoding: _Decoding, beams: int, most: int, end: int) -> list[l
             break
         decoding.cache.select(origin)
         scores = decoding.step(token)
-    lengths = (tokens != end).sum(1).view(batch, beams) + 1
-    best = (first_row[:, 0] + (total / lengths).argmax(1)).tolist()
+    ends = tokens == end
+    lengths = (~ends).sum(1) + ends.any(1)  # the end counts, where one was reached
+    best = (first_row[:, 0] + (total / lengths.view(batch, beams)).argmax(1)).tolist()
     rows = tokens.tolist()
     return [_until(end, rows[row]) for row in best]
 

@@ -74,8 +74,8 @@ class Transformer(nn.Module):  # type: ignore[misc]
         cross = config.encoder_layers > 0
         self.encoder = nn.ModuleList(Layer(config, cross=False) for _ in range(config.encoder_layers))
         self.decoder = nn.ModuleList(Layer(config, cross=cross) for _ in range(config.decoder_layers))
-        self.encoded = nn.RMSNorm(config.dim) if config.encoder_layers else None
-        self.decoded = nn.RMSNorm(config.dim) if config.decoder_layers else None
+        self.encoded: Any = nn.RMSNorm(config.dim) if config.encoder_layers else None
+        self.decoded: Any = nn.RMSNorm(config.dim) if config.decoder_layers else None
         self.masks = [am.parse(text) for text in config.masks.split(";") if text.strip()]
         self.apply(_start)
 
@@ -124,7 +124,8 @@ class Transformer(nn.Module):  # type: ignore[misc]
         turns = rotations(positions(lengths, source.shape[0], source.shape[1], 0), self.size, x)
         for layer in self.encoder:
             x = layer(x, mask, am.Frame(source.shape[1]), turns)
-        return self.encoded(x)
+        result: torch.Tensor = self.encoded(x)
+        return result
 
     def _source(self, target: Any, source: Any, lengths: Any, source_lengths: Any) -> tuple[torch.Tensor, am.Mask]:
         if source is None:
@@ -152,7 +153,8 @@ class Transformer(nn.Module):  # type: ignore[misc]
             x = layer(x, seen, frame, turns, memory, cross, None if cache is None else cache.of(number))
         if cache is not None:
             cache.length += length
-        return self.decoded(x)
+        result: torch.Tensor = self.decoded(x)
+        return result
 
 
 class Layer(nn.Module):  # type: ignore[misc]

@@ -137,7 +137,8 @@ def _scenario(name: str, subject: Subject, allowed: Mask, valid: Bools, rows: in
 def _with_padding(allowed: Mask, valid: Bools) -> Mask:
     if valid.all():
         return allowed
-    pads = recognize(valid[None], q_start=0) if valid.any() else padding(valid=valid)
+    every_row = np.broadcast_to(valid, (len(valid), len(valid)))  # of one row alone, causal() could be the name
+    pads = recognize(every_row) if valid.any() else padding(valid=valid)
     return pads if allowed == everything() else allowed & pads
 
 
