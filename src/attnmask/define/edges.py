@@ -10,13 +10,23 @@ from attnmask.define.tables import SparseTable, Table
 from attnmask.errors import MaskError
 
 
-def edge_table(edges: Any, n: int | None) -> SparseTable:
-    """The matrix (n, n) that is true at each edge (query, key)."""
+def as_pairs(edges: Any, n: int | None = None) -> dict[str, Any]:
+    """A networkx graph or a sparse matrix as pairs (query, key) and the number of nodes; nothing for other edges."""
     if hasattr(edges, "is_directed"):
-        return _from_networkx(edges, n)
+        place = {node: index for index, node in enumerate(edges.nodes)}
+        pairs = [[place[source], place[target]] for source, target in edges.edges()]
+        back = [] if edges.is_directed() else [[target, source] for source, target in pairs]
+        return {"edges": pairs + back, "n": _size((len(place), len(place)), n)}
     if hasattr(edges, "tocoo"):
         matrix = edges.tocoo()
-        return _table(matrix.row.tolist(), matrix.col.tolist(), _size(matrix.shape, n))
+        there = [bool(value) for value in matrix.data.tolist()]  # a zero may be stored
+        found = zip(matrix.row.tolist(), matrix.col.tolist(), there, strict=True)
+        return {"edges": [[row, column] for row, column, true in found if true], "n": _size(matrix.shape, n)}
+    return {}
+
+
+def edge_table(edges: Any, n: int | None) -> SparseTable:
+    """The matrix (n, n) that is true at each edge (query, key): pairs, or a boolean matrix."""
     pairs = Table.of(edges)
     if pairs.kind == "bool" and len(pairs.shape) == 2:
         size = _size(pairs.shape, n)
@@ -30,15 +40,6 @@ def edge_table(edges: Any, n: int | None) -> SparseTable:
     if n is None:
         raise MaskError("a list of edges comes with the number of nodes", "n=None", "Write graph(edges, n)")
     return _table(pairs.items[::2], pairs.items[1::2], n)
-
-
-def _from_networkx(graph: Any, n: int | None) -> SparseTable:
-    place = {node: index for index, node in enumerate(graph.nodes)}
-    pairs = [(place[source], place[target]) for source, target in graph.edges()]
-    if not graph.is_directed():
-        pairs += [(target, source) for source, target in pairs]
-    queries, keys = zip(*pairs, strict=True) if pairs else ((), ())
-    return _table(queries, keys, _size((len(place), len(place)), n))
 
 
 def _size(shape: tuple[int, ...], n: int | None) -> int:

@@ -16,16 +16,22 @@ from attnmask.define.tables import Table
 P = ParamSpec("P")
 
 
-def kind(function: Callable[P, Mask]) -> Callable[P, Mask]:
+def kind(function: Callable[P, Mask], prepare: Callable[..., dict[str, Any]] | None = None) -> Callable[P, Mask]:
     """Make a function that returns a mask into a named kind: its result prints as the call that made it.
 
     Arrays among the arguments arrive as ``Table``; arguments left at their default are not printed.
+
+    Args:
+        function: makes the mask.
+        prepare: is called with the arguments first, and says in plain lists and numbers what no table can hold.
     """
     signature = inspect.signature(function)
 
     @functools.wraps(function)
     def build(*args: P.args, **kwargs: P.kwargs) -> Mask:
         bound = signature.bind(*args, **kwargs)
+        if prepare is not None:
+            bound.arguments.update(prepare(**bound.arguments))
         bound.arguments = {name: _freeze(value) for name, value in bound.arguments.items()}
         body = function(*bound.args, **bound.kwargs)
         return Mask(Named(function.__name__, tuple(_printed(signature, bound)), body.node))

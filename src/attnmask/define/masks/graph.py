@@ -1,14 +1,15 @@
 """Graph attention: a node sees its neighbours (Velickovic et al. 2018, "Graph attention networks")."""
 
+from functools import partial
 from typing import Any
 
-from attnmask.define.edges import edge_table
+from attnmask.define.edges import as_pairs, edge_table
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, k, lookup, q
 
 
-@kind
+@partial(kind, prepare=as_pairs)
 def graph(edges: Any, n: int | None = None) -> Mask:
     """A query sees the keys that an edge leads to: ``(q, k) in edges``. Stored as its edges, whatever ``n`` is.
 
