@@ -89,7 +89,8 @@ def train(nodes: Nodes, mask: am.Mask, *, seed: int = 0, steps: int = STEPS) -> 
         optimizer.zero_grad()
         F.cross_entropy(scores, nodes.classes[nodes.labelled]).backward()
         optimizer.step()
-    return model.eval()
+    model.eval()
+    return model
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
