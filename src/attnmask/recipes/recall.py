@@ -43,10 +43,10 @@ class Task(NamedTuple):
         values: values there are.
     """
 
-    pairs: int = 48
-    asked: int = 48
-    keys: int = 48
-    values: int = 16
+    pairs: int = 40
+    asked: int = 40
+    keys: int = 40
+    values: int = 8
 
     @property
     def length(self) -> int:
