@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_recipe import Tiny, reversed_digits
+from torch.nn import functional as F
 
 from attnmask.errors import InputError
 from attnmask.model.transformer import Transformer
@@ -46,6 +47,17 @@ def test_packed_and_padded_training_have_the_same_loss_and_gradients():
         found.append((loss.detach(), [weight.grad.clone() for weight in learner.parameters()]))
     torch.testing.assert_close(found[0][0], found[1][0])
     torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_is_the_cross_entropy(smoothing):
+    torch.manual_seed(0)
+    model = Transformer(replace(Tiny().config, dropout=0.0))
+    torch.nn.init.normal_(model.embedding.weight)  # scores that are far from equal
+    data = batch(reversed_digits(10))
+    scores = model(data.target, data.source, lengths=data.lengths, source_lengths=data.source_lengths)
+    wanted = F.cross_entropy(scores[0], data.labels[0], label_smoothing=smoothing, reduction="sum")
+    torch.testing.assert_close(Learner(model)(data, smoothing), wanted)
 
 
 def test_the_loss_falls_and_the_model_answers(tmp_path):

@@ -88,14 +88,17 @@ def rounds(sizes: Sequence[int], budget: int, seed: int, processes: int = 1) -> 
 def batch(examples: Sequence[Example], *, padded: bool = False) -> Batch:
     """Examples as the arguments of a model: one behind the other in one row, or padded to the longest.
 
+    Sequences of one length stand side by side, so that attention takes them in one call.
+
     >>> batch([Example([1, 7, 2], [5]), Example([1, 2], [6, 4])])
     Batch(target=tensor([[1, 7, 1]]), labels=tensor([[7, 2, 2]]), lengths=[2, 1], source=tensor([[5, 6, 4]]), source_lengths=[1, 2])
     >>> batch([Example([1, 7, 2]), Example([1, 2])], padded=True)
-    Batch(target=tensor([[1, 7],
-            [1, 0]]), labels=tensor([[   7,    2],
-            [   2, -100]]), lengths=[2, 1], source=None, source_lengths=None)
+    Batch(target=tensor([[1, 0],
+            [1, 7]]), labels=tensor([[   2, -100],
+            [   7,    2]]), lengths=[1, 2], source=None, source_lengths=None)
     """
     place = _padded if padded else _packed
+    examples = sorted(examples, key=lambda example: (len(example.source), len(example.target)))
     inputs = [example.target[:-1] for example in examples]
     labels = [[NOT_LEARNED] * (e.given - 1) + e.target[e.given :] for e in examples]
     sources = [example.source for example in examples]

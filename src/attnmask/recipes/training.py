@@ -194,7 +194,7 @@ class _Training:
     def _plain(self) -> Transformer:
         """A copy of the model without the wrappers that training puts around it."""
         whole = distributed.get_model_state_dict(self.learner, options=checkpoint.WHOLE)
-        model = Transformer(self.recipe.config).to(self.accelerator.device).eval()
+        model: Transformer = Transformer(self.recipe.config).to(self.accelerator.device).eval()
         if whole:  # the main process has it
             model.load_state_dict({name.removeprefix("model."): value for name, value in whole.items()})
         return model
