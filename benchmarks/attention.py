@@ -290,7 +290,8 @@ def arguments() -> argparse.Namespace:
 def measured_again(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """The saved cells; those slower than their best peer are measured again, on a machine that others use too."""
     cells: list[dict[str, Any]] = loaded(name)["cells"]
-    slow = {(cell["pattern"], cell["kv_len"], cell["work"]) for cell in cells if (cell["ratio"] or 1) < SLOW}
+    chosen = [cell for cell in cells if cell["kv_len"] in options.lengths and (cell["ratio"] or 1) < SLOW]
+    slow = {(cell["pattern"], cell["kv_len"], cell["work"]) for cell in chosen}
     for pattern, length, work in sorted(slow):
         case = cases_at(length)[pattern]
         (new,) = measured(pattern, case, argparse.Namespace(**{**vars(options), "work": [work]}))
