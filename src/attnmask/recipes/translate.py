@@ -47,7 +47,7 @@ class Translate:
         self.train = pairs.examples(self.tokenizer, self.pairs)
         self.held_out = pairs.examples(self.tokenizer, watched)
         self.config = pairs.config(self.tokenizer, len(self.pairs))
-        self.settings = Settings(steps=600, rate=2e-3, warm_up=200)
+        self.settings = Settings(steps=600, rate=2e-3, warm_up=400 if len(self.pairs) >= pairs.LARGE else 100)
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer."""
