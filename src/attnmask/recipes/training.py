@@ -86,7 +86,7 @@ class _Training:
     ) -> None:
         self.recipe, self.files, self.settings, self.bar = recipe, files, settings, bar
         self.accelerator = Accelerator(
-            mixed_precision=settings.precision,
+            mixed_precision=None if settings.precision == "no" else settings.precision,  # None: as accelerate launch says
             log_with="tensorboard" if settings.tensorboard else None,
             project_dir=str(files.folder),
         )
