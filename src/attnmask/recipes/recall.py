@@ -30,7 +30,7 @@ MASKS: dict[str, am.Mask | am.Selection] = {
     "window": am.window(BLOCKS * SIZE - 1),
     "all": am.causal(),
 }
-STEPS, BATCH, RATE = 400, 12, 0.01
+STEPS, BATCH, RATE = 400, 12, 5e-3
 
 
 class Task(NamedTuple):
