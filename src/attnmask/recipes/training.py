@@ -85,8 +85,9 @@ class _Training:
         self, recipe: Recipe, files: Files, settings: Settings, about: dict[str, Any], say: Say, bar: Bar
     ) -> None:
         self.recipe, self.files, self.settings, self.bar = recipe, files, settings, bar
+        asked = settings.precision if settings.precision != "no" else None  # None: as accelerate launch says
         self.accelerator = Accelerator(
-            mixed_precision=None if settings.precision == "no" else settings.precision,  # None: as accelerate launch says
+            mixed_precision=asked,
             log_with="tensorboard" if settings.tensorboard else None,
             project_dir=str(files.folder),
         )
