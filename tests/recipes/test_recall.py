@@ -38,7 +38,7 @@ def test_nothing_is_seen_ahead():
 
 def test_blocks_recall_what_a_window_cannot():
     blocks, window = (
-        recall.accuracy(recall.train(SMALL, recall.MASKS[name], steps=120)) for name in ("blocks", "window")
+        recall.accuracy(recall.train(SMALL, recall.MASKS[name], steps=120, rate=0.01)) for name in ("blocks", "window")
     )
     assert blocks > 0.85
     assert window < 0.3  # chance is 1 in 8

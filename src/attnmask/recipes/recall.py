@@ -90,13 +90,13 @@ class Model(nn.Module):  # type: ignore[misc]
         return result
 
 
-def train(task: Task, mask: am.Mask | am.Selection, *, steps: int = STEPS, seed: int = 0) -> Model:
+def train(task: Task, mask: am.Mask | am.Selection, *, steps: int = STEPS, rate: float = RATE, seed: int = 0) -> Model:
     """A model after so many batches of fresh sequences."""
     torch.manual_seed(seed)
     model = Model(task, mask)
     chance = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
-    falling = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
+    falling = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
     for _ in range(steps):
         tokens, answers = task.draw(BATCH, chance)
         optimizer.zero_grad()
