@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from attnmask.recipes import summarize
+from attnmask.recipes import Settings, summarize
 from attnmask.recipes.debian import Description
 
 SHARED = "This text is in the description of each and every package of the collection that it belongs to."
@@ -36,7 +36,7 @@ def test_it_learns_and_is_compared_to_the_first_words(tmp_path):
     from attnmask.recipes.training import train
 
     recipe = summarize.Summarize(summarize.of_packages(list(descriptions())), tmp_path)
-    settings = summarize.Settings(steps=20, evaluate_every=10, tokens=1500, warm_up=5, rate=3e-3)
+    settings = Settings(steps=20, evaluate_every=10, tokens=1500, warm_up=5, rate=3e-3)
     trained = train(recipe, tmp_path, settings, {}, say=lambda line: None, bar=lambda step, fraction: None)
     assert trained.history[1]["held_out"] < trained.history[0]["held_out"]
     recipe.final = recipe.final[:8]

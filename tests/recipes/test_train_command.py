@@ -5,7 +5,7 @@ import pytest
 
 from attnmask import cli, recipes
 from attnmask.errors import InputError
-from attnmask.recipes import compare, translate
+from attnmask.recipes import compare, pairs, translate
 from attnmask.recipes.command import main
 
 pytest.importorskip("django")
@@ -16,7 +16,7 @@ def small(monkeypatch):
     usual = translate.pairs.config
     sizes = {"dim": 48, "heads": 4, "kv_heads": 2, "encoder_layers": 1, "decoder_layers": 1, "hidden": 96}
     monkeypatch.setattr(translate.pairs, "config", lambda *given: usual(*given, **sizes))
-    monkeypatch.setattr(translate, "split", _fewer(translate.split))
+    monkeypatch.setattr(pairs, "split", _fewer(pairs.split))
 
 
 def _fewer(split):

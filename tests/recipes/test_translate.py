@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from attnmask.errors import InputError
-from attnmask.recipes import django, translate
+from attnmask.recipes import django, pairs, translate
 from attnmask.recipes.text import BEGIN, END, PAD, UNKNOWN
 
 pytest.importorskip("django")
@@ -35,12 +35,12 @@ def test_examples_begin_and_end(recipe):
 
 def test_the_tokenizer_gives_the_text_back(recipe):
     source, target = recipe.pairs[5]
-    assert translate.text.decode(recipe.tokenizer, [recipe.train[5].source, recipe.train[5].target]) == [source, target]
+    assert pairs.text.decode(recipe.tokenizer, [recipe.train[5].source, recipe.train[5].target]) == [source, target]
 
 
 def test_the_tokenizer_learns_from_training_texts_only(recipe, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(translate.text, "learn", lambda texts, vocabulary: seen.extend(texts) or recipe.tokenizer)
+    monkeypatch.setattr(pairs.text, "learn", lambda texts, vocabulary: seen.extend(texts) or recipe.tokenizer)
     again = translate.recipe("django:it", tmp_path)
     assert sorted(seen) == sorted(side for pair in again.pairs for side in pair)
     assert not {source for source, _ in again.final} & set(seen)

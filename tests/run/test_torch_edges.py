@@ -1,6 +1,6 @@
 """Visible pairs one by one give the output and the gradients of the oracle, for every kind of mask."""
 
-import math
+import functools
 from unittest import mock
 
 import numpy as np
@@ -10,11 +10,14 @@ import attnmask as am
 from attnmask.run import plan as planning
 from attnmask.run.plan import choice, plan
 from tests.run.small_pieces import EXAMPLES, NAMES
-from tests.run.test_torch_pieces import DIM, assert_oracle, call
+from tests.run.test_torch_pieces import assert_oracle, call
+from tests.run.test_torch_pieces import results as results_of
 
 torch = pytest.importorskip("torch")
 
 from attnmask.run.torch_edges import attend  # noqa: E402
+
+results = functools.partial(results_of, attend=attend)
 
 
 def one_by_one(mask, frame):
@@ -22,15 +25,6 @@ def one_by_one(mask, frame):
         found = plan.__wrapped__(mask, frame)
     assert found.edges is not None or found.visible == 0
     return found
-
-
-def results(found, arrays, dtype=torch.float64):
-    *qkv, grad = (torch.tensor(array, dtype=dtype) for array in arrays)
-    q, k, v = (array.requires_grad_() for array in qkv)
-    output = attend(q, k, v, found, 1 / math.sqrt(DIM))
-    assert output.dtype == dtype
-    parts = (output, *torch.autograd.grad(output, (q, k, v), grad))
-    return [part.detach().double().numpy() for part in parts]
 
 
 @pytest.mark.parametrize(("mask", "frame"), EXAMPLES, ids=NAMES)

@@ -325,13 +325,6 @@ def test_second_derivatives_of_the_plain_formula(name):
 # torch.compile.
 
 
-@pytest.fixture
-def _fresh_compiler():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
-
-
 @pytest.mark.usefixtures("_fresh_compiler")
 @EVERY_MASK
 @pytest.mark.parametrize("dynamic", [None, True])

@@ -58,9 +58,14 @@ def _everywhere(node: Node, frame: Fitted) -> Intervals:
     """From every position, where there are few."""
     visible = over(node, frame, np.arange)
     rows = np.broadcast_to(np.asarray(visible, bool), frame.shape).reshape(-1, frame.kv_len)
-    edges = np.diff(rows.astype(np.int8), axis=1, prepend=0, append=0)  # 1 a start, -1 a stop
-    row, start = np.nonzero(edges == 1)
-    return Intervals(frame, merged(len(rows), row, start, np.nonzero(edges == -1)[1], 1))
+    row, start, stop = _runs_in(rows)
+    return Intervals(frame, merged(len(rows), row, start, stop, 1))
+
+
+def _runs_in(visible: NDArray[np.bool_]) -> tuple[NDArray[np.int64], ...]:
+    """The runs of True along the last axis: the place on each axis before it, start and stop."""
+    edges = np.diff(visible.astype(np.int8), axis=-1, prepend=0, append=0)  # 1 a start, -1 a stop
+    return (*np.nonzero(edges == 1), np.nonzero(edges == -1)[-1])
 
 
 def _among(node: Node, frame: Fitted, pairs: NDArray[np.int64]) -> Intervals:
@@ -90,9 +95,7 @@ def _partial_pieces(node: Node, tiles: Tiling) -> list[tuple[NDArray[np.int64], 
     frame, boxes = tiles.grid.frame, boxes_of(tiles)
     pieces: list[tuple[NDArray[np.int64], ...]] = []
     for chosen, visible, inside in evaluated(node, boxes):
-        edges = np.diff((visible & inside).astype(np.int8), axis=2, prepend=0, append=0)  # 1 a start, -1 a stop
-        box, row, start = np.nonzero(edges == 1)
-        stop = np.nonzero(edges == -1)[2]
+        box, row, start, stop = _runs_in(visible & inside)
         part = boxes.take(chosen)
         outer = (part.b * frame.heads + part.h) * frame.q_len + part.q_first - frame.q_start
         pieces.append((outer[box] + row, part.k_first[box] + start, part.k_first[box] + stop))

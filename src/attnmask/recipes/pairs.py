@@ -12,13 +12,48 @@ from tokenizers import Tokenizer
 from attnmask.errors import InputError
 from attnmask.model.generate import generate
 from attnmask.model.transformer import Config, Transformer
-from attnmask.recipes import Example, text
+from attnmask.recipes import Example, Settings, text
+from attnmask.recipes.split import split
 from attnmask.recipes.text import BEGIN, END
 
 Pair = tuple[str, str]
 
 ROWS = 64  # texts that are written at once
 LARGE = 20_000  # pairs, from which on a larger model is worth its time
+
+
+class Writing:
+    """What such recipes have in common: pairs of texts, split by the templates of both; tokens, examples and a model.
+
+    Args:
+        found: the pairs.
+        folder: where the tokenizer of an earlier start may lie.
+        decides: the side, 0 or 1, whose template decides where a pair belongs.
+        noun: what the user calls the pairs.
+    """
+
+    def __init__(self, found: list[Pair], folder: Path, *, decides: int, noun: str) -> None:
+        sides = (decides, 1 - decides)
+        self.pairs, watched, self.final = split(found, *(lambda pair, side=side: pair[side] for side in sides))
+        if not watched or not self.final:
+            raise InputError(
+                "some templates are held out", f"{len(found)} {noun}, too few", "Give a few hundred or more"
+            )
+        self.tokenizer = text.learn_or_load(folder, (side for pair in self.pairs for side in pair))
+        self.train = examples(self.tokenizer, self.pairs)
+        self.held_out = examples(self.tokenizer, watched)
+        self.config = config(self.tokenizer, len(self.pairs))
+        self.settings = Settings(steps=600, rate=2e-3, warm_up=400 if len(self.pairs) >= LARGE else 100)
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer."""
+        text.save(self.tokenizer, folder)
+
+    def samples(self, model: Transformer, count: int) -> str:
+        """Some held-out texts, their references, and what the model writes."""
+        chosen = self.final[:count]
+        written = write(model, self.tokenizer, [source for source, _ in chosen], beams=4)
+        return shown([(*pair, line) for pair, line in zip(chosen, written, strict=True)])
 
 
 def examples(tokenizer: Tokenizer, pairs: Sequence[Pair], longest: int = 256) -> list[Example]:

@@ -14,11 +14,9 @@ from typing import Any
 import numpy as np
 from rouge_score.rouge_scorer import RougeScorer
 
-from attnmask.errors import InputError
 from attnmask.model.transformer import Transformer
-from attnmask.recipes import Settings, debian, files, pairs, text
+from attnmask.recipes import debian, files, pairs
 from attnmask.recipes.pairs import Pair
-from attnmask.recipes.split import split
 
 WORDS = (20, 200)  # of a text worth a summary
 BOILERPLATE = 10  # a paragraph of so many packages says nothing about one of them
@@ -48,26 +46,13 @@ def of_packages(descriptions: Sequence[debian.Description]) -> list[Pair]:
     return list(found)
 
 
-class Summarize:
+class Summarize(pairs.Writing):
     """Texts and summaries, split by the templates of both; the model; ROUGE-L."""
 
     measure = "rouge_l"
 
     def __init__(self, found: list[Pair], folder: Path) -> None:
-        self.pairs, watched, self.final = split(found, lambda pair: pair[1], lambda pair: pair[0])
-        if not watched or not self.final:
-            raise InputError(
-                "some templates are held out", f"{len(found)} texts, too few", "Give a few hundred or more"
-            )
-        self.tokenizer = text.learn_or_load(folder, (side for pair in self.pairs for side in pair))
-        self.train = pairs.examples(self.tokenizer, self.pairs)
-        self.held_out = pairs.examples(self.tokenizer, watched)
-        self.config = pairs.config(self.tokenizer, len(self.pairs))
-        self.settings = Settings(steps=600, rate=2e-3, warm_up=400 if len(self.pairs) >= pairs.LARGE else 100)
-
-    def save(self, folder: Path) -> None:
-        """Write the tokenizer."""
-        text.save(self.tokenizer, folder)
+        super().__init__(found, folder, decides=1, noun="texts")
 
     def score(self, model: Transformer, limit: int | None = None) -> dict[str, float]:
         """ROUGE-L; a thorough look takes beams, and says how far above the baseline it is, and how surely."""
@@ -81,12 +66,6 @@ class Summarize:
             found |= {"rouge_l_first_words": round(float(lead.mean()), 2), "margin_low": low, "margin_high": high}
             found["texts"] = len(chosen)
         return found
-
-    def samples(self, model: Transformer, count: int) -> str:
-        """Some held-out descriptions, their synopses, and what the model writes."""
-        chosen = self.final[:count]
-        written = pairs.write(model, self.tokenizer, [body for body, _ in chosen], beams=4)
-        return pairs.shown([(*pair, line) for pair, line in zip(chosen, written, strict=True)])
 
     def probe(self) -> dict[str, Any]:
         """The start of a held-out pair."""

@@ -14,11 +14,9 @@ from typing import Any
 
 import sacrebleu
 
-from attnmask.errors import InputError
 from attnmask.model.transformer import Transformer
-from attnmask.recipes import Settings, debian, django, files, pairs, text
+from attnmask.recipes import debian, django, files, pairs
 from attnmask.recipes.pairs import Pair
-from attnmask.recipes.split import split
 
 SOURCES = {"debian": debian.pairs, "django": django.pairs}
 
@@ -32,26 +30,13 @@ def recipe(data: str | None, folder: Path) -> Translate:
     return Translate([(source, target) for source, target in found], folder)
 
 
-class Translate:
+class Translate(pairs.Writing):
     """Pairs of texts, split by template; the model; BLEU."""
 
     measure = "bleu"
 
     def __init__(self, found: list[Pair], folder: Path) -> None:
-        self.pairs, watched, self.final = split(found, lambda pair: pair[0], lambda pair: pair[1])
-        if not watched or not self.final:
-            raise InputError(
-                "some templates are held out", f"{len(found)} pairs, too few", "Give a few hundred or more"
-            )
-        self.tokenizer = text.learn_or_load(folder, (side for pair in self.pairs for side in pair))
-        self.train = pairs.examples(self.tokenizer, self.pairs)
-        self.held_out = pairs.examples(self.tokenizer, watched)
-        self.config = pairs.config(self.tokenizer, len(self.pairs))
-        self.settings = Settings(steps=600, rate=2e-3, warm_up=400 if len(self.pairs) >= pairs.LARGE else 100)
-
-    def save(self, folder: Path) -> None:
-        """Write the tokenizer."""
-        text.save(self.tokenizer, folder)
+        super().__init__(found, folder, decides=0, noun="pairs")
 
     def score(self, model: Transformer, limit: int | None = None) -> dict[str, float]:
         """BLEU; a thorough look takes beams, and the baselines beside."""
@@ -63,12 +48,6 @@ class Translate:
             found["bleu_dictionary"] = bleu(word_by_word(dictionary(self.pairs), sources), references)
             found["texts"] = len(chosen)
         return found
-
-    def samples(self, model: Transformer, count: int) -> str:
-        """Some held-out texts, their references, and what the model writes."""
-        chosen = self.final[:count]
-        written = pairs.write(model, self.tokenizer, [source for source, _ in chosen], beams=4)
-        return pairs.shown([(*pair, line) for pair, line in zip(chosen, written, strict=True)])
 
     def probe(self) -> dict[str, Any]:
         """The start of a held-out pair."""

@@ -115,12 +115,11 @@ class _Region:
             {min(size, stop - first) for size in ROW_BLOCKS} | ({stop - first} if self._constant() else set())
         )
         self.cost, self.size = min((self._cost(size), size) for size in sizes)
-        self.known = self._causal()
-        cost = sum(costs.of(piece) + costs.call / SHARED_BY for piece in self.known) / KNOWN
-        if cost > self.cost:
-            self.known = []
-        if self.known:
-            self.cost = cost
+        self.known: list[Piece] = []
+        causal = self._causal()
+        cost = sum(costs.of(piece) + costs.call / SHARED_BY for piece in causal) / KNOWN
+        if causal and cost <= self.cost:
+            self.known, self.cost = causal, cost
 
     def pieces(self, place: Place) -> list[Piece]:
         """The blocks as pieces, or what a kernel knows."""

@@ -19,13 +19,6 @@ def gradients(function, arrays):
     return torch.autograd.grad(function(*arrays).square().sum(), arrays)
 
 
-@pytest.fixture
-def _fresh_compiler():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
-
-
 @pytest.mark.usefixtures("_fresh_compiler")
 @pytest.mark.parametrize("mask", [am.causal(), am.window(2, 1), am.causal() & PADDED], ids=str)
 def test_compiled_as_one_graph(mask):
