@@ -43,7 +43,8 @@ class Writing:
         self.train = examples(self.tokenizer, self.pairs)
         self.held_out = examples(self.tokenizer, watched)
         self.config = config(self.tokenizer, len(self.pairs))
-        self.settings = Settings(steps=600, rate=2e-3, warm_up=400 if len(self.pairs) >= LARGE else 100)
+        large = len(self.pairs) >= LARGE
+        self.settings = Settings(steps=600, rate=2.5e-3 if large else 2e-3, warm_up=300 if large else 100)
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer."""
@@ -78,6 +79,7 @@ def config(tokenizer: Tokenizer, pairs: int, **changes: Any) -> Config:
     }
     if pairs >= LARGE:
         sizes = {"dim": 256, "heads": 8, "kv_heads": 4, "encoder_layers": 4, "decoder_layers": 3, "hidden": 768}
+        sizes["dropout"] = 0.0  # in an hour each pair is seen a few times only
     return Config(vocabulary=tokenizer.get_vocab_size(), **(sizes | changes))
 
 
