@@ -50,6 +50,18 @@ def test_a_batch_of_prompts_equals_each_alone(kind, beams, seed):
         assert generate(model, [prompt], source, most=6, end=END, beams=beams) == [found[place]]
 
 
+@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_conversation_goes_on_within_its_last_turn(beams, seed):
+    model, turns = build(seed=seed, history=1), [[0], [0, 0, 1, 2, 3], [0, 1, 2], [0, 1]]
+    found = generate(model, PROMPTS, most=6, end=END, beams=beams, turns=turns)
+    for prompt, numbers, drawn in zip(PROMPTS, turns, found, strict=True):
+        assert generate(model, [prompt], most=6, end=END, beams=beams, turns=[numbers]) == [drawn]
+        if beams == 1:
+            told = model(torch.tensor([prompt + drawn]), turns=[numbers + numbers[-1:] * len(drawn)])
+            assert told[0, len(prompt) - 1 :].argmax(-1).tolist()[: len(drawn)] == drawn
+
+
 def test_sequences_of_different_lengths_come_out_of_one_batch():
     lengths = {len(row) for seed in range(8) for row in generate(build(seed=seed), PROMPTS, most=6, end=END)}
     assert len(lengths) > 3  # or the tests above would not see what happens after an end

@@ -264,6 +264,38 @@ def test_masks_in_notation_count_from_the_first_token_of_each_sequence():
         torch.testing.assert_close(scores[row, start:], alone[row], atol=1e-10, rtol=0)
 
 
+TURNS = [0, 0, 0, 1, 1, 2, 2, 3, 4, 5, 5]
+
+
+def within_turns(history):
+    """The same mask, row by row in plain Python."""
+    return am.table([[abs(one - other) <= history for other in TURNS] for one in TURNS])
+
+
+@pytest.mark.parametrize("history", [0, 1, 2])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_layer_sees_so_many_turns_before_its_own(history, layers):
+    inputs = {"target": tokens(1, len(TURNS)), "turns": torch.tensor([TURNS])}
+    reach = am.causal() & within_turns(history * layers)
+    report = am.check(build(history=history, decoder_layers=layers), inputs, vary="target", allowed=reach)
+    assert report.ok, report
+    assert not am.check(build(decoder_layers=layers), inputs, vary="target", allowed=reach).ok
+
+
+def test_turns_that_nobody_masks_change_nothing():
+    ids = tokens(1, len(TURNS))
+    torch.testing.assert_close(build()(ids, turns=[TURNS]), build()(ids), atol=0, rtol=0)
+
+
+def test_packed_conversations_equal_each_alone():
+    model, sizes = build(history=1), [11, 1, 6]
+    rows = [tokens(1, size, seed=size) for size in sizes]
+    packed = model(torch.cat(rows, dim=1), lengths=sizes, turns=[[turn for size in sizes for turn in TURNS[:size]]])
+    alone = torch.cat([model(row, turns=[TURNS[: row.shape[1]]]) for row in rows], dim=1)
+    torch.testing.assert_close(packed, alone, atol=1e-12, rtol=0)
+    assert (packed - torch.cat([build()(row) for row in rows], dim=1)).abs().max() > 1e-3
+
+
 def test_tied_embeddings_read_what_they_write():
     model = build()
     hidden = model.features(tokens(1, 4))

@@ -1,7 +1,9 @@
+import json
+
 import pytest
 
 from attnmask.errors import InputError
-from attnmask.recipes.files import read
+from attnmask.recipes.files import conversations, read
 
 FIELDS = ("source", "target")
 
@@ -62,3 +64,28 @@ def test_a_table_without_the_columns_is_refused(tmp_path):
     datasets.Dataset.from_dict({"source": ["a"], "goal": ["b"]}).to_parquet(path)
     with pytest.raises(InputError, match=r"the columns source, target; got .*: source, goal"):
         read(path, FIELDS)
+
+
+def test_conversations_of_any_length(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    rows = [["Hi", "Hello", "Bye"], ["How are you?", "Fine"]]
+    parquet = str(tmp_path / "a.parquet")
+    datasets.Dataset.from_dict({"turns": rows}).to_parquet(parquet)
+    tsv = write(tmp_path / "a.tsv", "Hi\tHello\tBye\nHow are you?\tFine\n")
+    jsonl = write(tmp_path / "a.jsonl", "".join(json.dumps({"turns": row}) + "\n" for row in rows))
+    assert conversations(tsv) == conversations(jsonl) == conversations(parquet) == [tuple(row) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.tsv", "Hi\tHello\nHi\n", "line 2: Hi"),
+        ("a.tsv", "Hi\t\n", "line 1: ''"),
+        ("a.jsonl", '{"turns": "Hi"}\n', "line 1: Hi"),
+        ("a.jsonl", '{"turns": ["Hi", 3]}\n', "line 1: 3"),
+        ("a.jsonl", '{"said": ["Hi", "Hello"]}\n', "line 1: "),
+    ],
+)
+def test_a_broken_conversation_is_named(tmp_path, name, text, message):
+    with pytest.raises(InputError, match=message):
+        conversations(write(tmp_path / name, text))

@@ -22,6 +22,7 @@ def generate(
     temperature: float = 0.0,
     top_p: float = 1.0,
     generator: torch.Generator | None = None,
+    turns: list[list[int]] | None = None,
 ) -> list[list[int]]:
     """The tokens after each prompt: the likeliest one each time, or drawn, or the likeliest sequence of a beam search.
 
@@ -35,6 +36,7 @@ def generate(
         temperature: 0 takes the likeliest token; 1 draws as the model says, less is closer to the likeliest.
         top_p: draw from the likeliest tokens that together have this probability.
         generator: where chance comes from.
+        turns: the turn of each token of each prompt; new tokens belong to the last one.
     """
     if most < 1 or not prompts or not all(prompts):
         sizes = [len(prompt) for prompt in prompts]
@@ -42,7 +44,7 @@ def generate(
     training = model.training
     model.eval()
     try:
-        decoding = _Decoding(model, prompts, sources, beams)
+        decoding = _Decoding(model, prompts, sources, beams, turns)
         if beams > 1:
             return _beam_search(decoding, beams, most, end)
         scores, done, drawn = decoding.first, torch.zeros(len(prompts), dtype=torch.bool), []
@@ -61,7 +63,9 @@ def generate(
 class _Decoding:
     """Prompts padded on the left, so that all continue in the same column."""
 
-    def __init__(self, model: Transformer, prompts: list[list[int]], sources: Any, beams: int) -> None:
+    def __init__(
+        self, model: Transformer, prompts: list[list[int]], sources: Any, beams: int, turns: Any = None
+    ) -> None:
         repeated = [prompt for prompt in prompts for _ in range(beams)]
         longest, device = max(map(len, prompts)), model.embedding.weight.device
         self.model, self.cache = model, Cache()
@@ -69,6 +73,10 @@ class _Decoding:
         ids = torch.tensor(
             [[0] * start + prompt for start, prompt in zip(self.starts, repeated, strict=True)], device=device
         )
+        self.turns = None
+        if turns is not None:
+            of_rows = [numbers for numbers in turns for _ in range(beams)]
+            self.turns = [[0] * (longest - len(numbers)) + numbers for numbers in of_rows]
         given: dict[str, Any] = {}
         if sources is not None:
             of_rows = [source for source in sources for _ in range(beams)]
@@ -79,11 +87,13 @@ class _Decoding:
 
     def step(self, token: torch.Tensor) -> torch.Tensor:
         """The log-probabilities (rows, vocabulary) after one more token in each row."""
+        if self.turns is not None:
+            self.turns = [[*numbers, numbers[-1]] for numbers in self.turns]
         return self._scores(token[:, None])
 
     def _scores(self, ids: torch.Tensor, **source: Any) -> torch.Tensor:
         starts = self.starts if any(self.starts) else None
-        logits = self.model(ids, starts=starts, cache=self.cache, **source)
+        logits = self.model(ids, starts=starts, turns=self.turns, cache=self.cache, **source)
         return logits[:, -1].float().log_softmax(-1)
 
 

@@ -38,6 +38,7 @@ class Config:
         causal: whether a decoder token sees only what stands before it; False is a broken model, to show what happens.
         ahead: tokens of the future that a causal decoder sees; 0, or the model is broken by being off by so many.
         masks: what else narrows the view of decoder layers, in notation: one for each layer in turn, with ; between.
+        history: turns of a conversation before its own that a decoder token sees in a layer; None for all.
     """
 
     vocabulary: int
@@ -51,6 +52,7 @@ class Config:
     causal: bool = True
     ahead: int = 0
     masks: str = ""
+    history: int | None = None
 
     def __post_init__(self) -> None:
         if self.dim % (2 * self.heads) or self.heads % self.kv_heads:
@@ -92,6 +94,7 @@ class Transformer(nn.Module):  # type: ignore[misc]
         lengths: Any = None,
         source_lengths: Any = None,
         starts: Any = None,
+        turns: Any = None,
         cache: Cache | None = None,
     ) -> torch.Tensor:
         """What the scores are read off (batch, length, dim): training needs those of real tokens only.
@@ -102,6 +105,7 @@ class Transformer(nn.Module):  # type: ignore[misc]
             lengths: real tokens of each row; or, for a batch of one row, of each sequence packed into it.
             source_lengths: the same for the source.
             starts: the first real token of each row, where rows are padded on the left.
+            turns: the number of the turn of each token in its conversation (batch, length), with those of the cache.
             cache: keys and values of earlier tokens, which this call extends.
         """
         if not self.config.decoder_layers:
@@ -111,7 +115,7 @@ class Transformer(nn.Module):  # type: ignore[misc]
             memory, cross = self._source(target, source, lengths, source_lengths)
             if cache is not None:
                 cache.cross = cross
-        return self._decode(target, memory, cross, lengths, starts, cache)
+        return self._decode(target, memory, cross, self._masks(target, lengths, starts, turns), lengths, cache)
 
     def scores(self, features: torch.Tensor) -> torch.Tensor:
         """Scores (..., vocabulary) of the token after each; tokens are read off with the numbers they are embedded with."""
@@ -136,18 +140,24 @@ class Transformer(nn.Module):  # type: ignore[misc]
             cross = sequence_mask(source_lengths, *source.shape)
         return self.encode(source, source_lengths), cross
 
-    def _decode(self, target: Any, memory: Any, cross: Any, lengths: Any, starts: Any, cache: Any) -> torch.Tensor:
+    def _masks(self, target: Any, lengths: Any, starts: Any, turns: Any) -> list[am.Mask]:
+        """What decoder tokens see: one mask for all layers, or one for each layer in turn."""
         batch, length = target.shape
-        past = 0 if cache is None else cache.length
         mask = sequence_mask(lengths, batch, length)
         if self.config.causal:
             mask = mask & am.window(None, self.config.ahead)  # window(None, 0) is causal()
         if starts is not None:
             mask = mask & (am.lookup(list(starts), am.b) <= am.k)
+        if turns is not None and self.config.history is not None:
+            mask = mask & recent(turns, self.config.history)
+        return [mask & placed(narrower, lengths, starts, batch) for narrower in self.masks] or [mask]
+
+    def _decode(self, target: Any, memory: Any, cross: Any, masks: Any, lengths: Any, cache: Any) -> torch.Tensor:
+        batch, length = target.shape
+        past = 0 if cache is None else cache.length
         frame = am.Frame(length, past + length, q_start=past)
         x = self.embedding(target)
         turns = rotations(positions(lengths, batch, length, past), self.size, x)
-        masks = [mask & placed(narrower, lengths, starts, batch) for narrower in self.masks] or [mask]
         for number, layer in enumerate(self.decoder):
             seen = masks[number % len(masks)]
             x = layer(x, seen, frame, turns, memory, cross, None if cache is None else cache.of(number))
@@ -292,6 +302,19 @@ def same_sequence(lengths: Any, source_lengths: Any) -> am.Mask:
         [number for number, size in enumerate(sizes) for _ in range(size)] for sizes in (lengths, source_lengths)
     )
     return am.same(am.lookup(target, am.q), am.lookup(source, am.k))
+
+
+def recent(turns: Any, history: int) -> am.Mask:
+    """A token sees the tokens of its own turn of a conversation, and of so many turns before it.
+
+    >>> (recent([[0, 0, 1, 2]], 1) & am.causal()).dense(am.Frame(4))[0, 0].astype(int)
+    array([[1, 0, 0, 0],
+           [1, 1, 0, 0],
+           [1, 1, 1, 0],
+           [0, 0, 1, 1]])
+    """
+    numbers = torch.as_tensor(turns).tolist()
+    return am.lookup(numbers, am.b, am.q) - am.lookup(numbers, am.b, am.k) <= history
 
 
 def placed(mask: am.Mask, lengths: Any, starts: Any, batch: int) -> am.Mask:

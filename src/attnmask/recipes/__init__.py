@@ -28,11 +28,13 @@ class Example(NamedTuple):
         target: token ids, from the first one given to the last one to predict.
         source: token ids for the encoder; empty for a decoder alone.
         given: tokens at the start of the target that are read, not learned; at least one.
+        turns: the number of the turn that each token of the target belongs to; empty for what is no conversation.
     """
 
     target: list[int]
     source: list[int] = []  # noqa: RUF012 -- never changed
     given: int = 1
+    turns: list[int] = []  # noqa: RUF012 -- never changed
 
     @property
     def size(self) -> int:

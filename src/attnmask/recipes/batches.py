@@ -23,6 +23,7 @@ class Batch(NamedTuple):
         lengths: real tokens of each sequence.
         source: token ids for the encoder (rows, length), or None.
         source_lengths: real tokens of each source, or None.
+        turns: the turn of each target token (rows, length), or None.
     """
 
     target: torch.Tensor
@@ -30,6 +31,7 @@ class Batch(NamedTuple):
     lengths: list[int]
     source: torch.Tensor | None
     source_lengths: list[int] | None
+    turns: torch.Tensor | None = None
 
     def to(self, device: Any) -> Batch:
         """The same on a device."""
@@ -91,11 +93,11 @@ def batch(examples: Sequence[Example], *, padded: bool = False) -> Batch:
     Sequences of one length stand side by side, so that attention takes them in one call.
 
     >>> batch([Example([1, 7, 2], [5]), Example([1, 2], [6, 4])])
-    Batch(target=tensor([[1, 7, 1]]), labels=tensor([[7, 2, 2]]), lengths=[2, 1], source=tensor([[5, 6, 4]]), source_lengths=[1, 2])
+    Batch(target=tensor([[1, 7, 1]]), labels=tensor([[7, 2, 2]]), lengths=[2, 1], source=tensor([[5, 6, 4]]), source_lengths=[1, 2], turns=None)
     >>> batch([Example([1, 7, 2]), Example([1, 2])], padded=True)
     Batch(target=tensor([[1, 0],
             [1, 7]]), labels=tensor([[   2, -100],
-            [   7,    2]]), lengths=[1, 2], source=None, source_lengths=None)
+            [   7,    2]]), lengths=[1, 2], source=None, source_lengths=None, turns=None)
     """
     place = _padded if padded else _packed
     examples = sorted(examples, key=lambda example: (len(example.source), len(example.target)))
@@ -104,9 +106,11 @@ def batch(examples: Sequence[Example], *, padded: bool = False) -> Batch:
     sources = [example.source for example in examples]
     lengths = [len(row) for row in inputs]
     target, wanted = place(inputs, 0), place(labels, NOT_LEARNED)
+    turns = [example.turns[:-1] for example in examples]
+    found = Batch(target, wanted, lengths, None, None, place(turns, 0) if any(turns) else None)
     if not any(sources):
-        return Batch(target, wanted, lengths, None, None)
-    return Batch(target, wanted, lengths, place(sources, 0), [len(row) for row in sources])
+        return found
+    return found._replace(source=place(sources, 0), source_lengths=[len(row) for row in sources])
 
 
 def _packed(rows: list[list[int]], fill: int) -> torch.Tensor:

@@ -24,13 +24,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from attnmask.errors import InputError, require
 from attnmask.model.generate import generate
 from attnmask.model.transformer import Config, Transformer
 from attnmask.recipes import Example, Settings, images, png
 from attnmask.recipes.images import GREYS, Images, Ints
+from attnmask.recipes.loss import Learner, mean_loss
 
 VIEWS = ("all", "near", "axial")
 KERNEL = 5
@@ -108,7 +108,7 @@ class Paint:
             found |= {
                 "recognised_real": self._recognised(self.tested.pixels, self.tested.classes),
                 "recognised_halves": self._recognised(halves, self.tested.classes),
-                "bits": bits(model, self.held_out),
+                "bits": mean_loss(Learner(model), self.held_out, padded=True) / math.log(2),
                 "bits_independent": independent_bits(self.learned, self.tested),
                 "bits_row_markov": markov_bits(self.learned, self.tested),
             }
@@ -182,17 +182,6 @@ def _continued(model: Transformer, prompts: list[list[int]], shape: tuple[int, i
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
-def bits(model: Transformer, examples: Sequence[Example]) -> float:
-    """Bits per pixel that the model needs for held-out pictures."""
-    total = 0.0
-    for start in range(0, len(examples), ROWS):
-        tokens = torch.tensor([example.target for example in examples[start : start + ROWS]])
-        tokens = tokens.to(model.embedding.weight.device)
-        scores = model(tokens[:, :-1]).float()
-        total += float(F.cross_entropy(scores.flatten(0, 1), tokens[:, 1:].flatten(), reduction="sum"))
-    return total / math.log(2) / (len(examples) * (len(examples[0].target) - 1))
-
-
 def independent_bits(learned: Images, tested: Images) -> float:
     """Bits per pixel if each pixel of a class stands for itself: counts by class and place."""
     return _counted(learned, tested, lambda some: (some.classes[:, None], np.arange(some.rows.shape[1])[None]))

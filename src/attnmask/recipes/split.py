@@ -30,7 +30,20 @@ def templates(texts: list[str]) -> list[str]:
     return [_template(text, common) for text in texts]
 
 
-def split(items: Iterable[Item], *texts: Callable[[Item], str]) -> tuple[list[Item], list[Item], list[Item]]:
+def words(texts: list[str]) -> list[str]:
+    """Each text as its words: a template with nothing taken out, for texts too short or too few for ``templates``.
+
+    >>> words(["What's up?", "what's up"])
+    ['what s up', 'what s up']
+    """
+    return [" ".join(re.findall(r"\w+", text.lower())) for text in texts]
+
+
+def split(
+    items: Iterable[Item],
+    *texts: Callable[[Item], str],
+    templates: Callable[[list[str]], list[str]] = templates,
+) -> tuple[list[Item], list[Item], list[Item]]:
     """Items for training, for watching, and for the final score; no template is in two of them.
 
     The template of the first text decides, whatever the order of the items. A held-out item of which another text has a
@@ -39,6 +52,7 @@ def split(items: Iterable[Item], *texts: Callable[[Item], str]) -> tuple[list[It
     Args:
         items: anything.
         texts: the texts of an item, whose templates count.
+        templates: what all texts are told apart by.
     """
     every = list(items)
     keys = list(zip(*(templates([text(item) for item in every]) for text in texts), strict=True))

@@ -24,8 +24,8 @@ from torch.distributed.checkpoint import state_dict as distributed
 from attnmask.errors import InputError
 from attnmask.model.transformer import Transformer
 from attnmask.recipes import Files, Recipe, Settings, checkpoint
-from attnmask.recipes.batches import batch, groups, rounds
-from attnmask.recipes.loss import Learner
+from attnmask.recipes.batches import batch, rounds
+from attnmask.recipes.loss import Learner, mean_loss
 
 FREE = ("steps", "minutes", "evaluate_every", "watched", "scored", "tensorboard")  # may change when a run goes on
 
@@ -174,17 +174,11 @@ class _Training:
         self.accelerator.log(entry, step=state.step)
         self.say("  ".join(f"{name} {_short(value)}" for name, value in entry.items()))
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
     def _held_out(self) -> float:
-        """The mean loss on held-out tokens, without smoothing, in nats."""
-        self.learner.eval()
-        examples = self.recipe.held_out[: self.settings.watched]
-        total, learned = 0.0, 0
-        for group in groups([example.size for example in examples], self.settings.tokens, range(len(examples))):
-            data = batch([examples[index] for index in group], padded=self.settings.padded)
-            total += float(self.learner(data.to(self.accelerator.device)))
-            learned += data.learned
-        return total / max(1, learned)
+        settings = self.settings
+        return mean_loss(
+            self.learner, self.recipe.held_out[: settings.watched], settings.tokens, padded=settings.padded
+        )
 
     def _save(self) -> None:
         whole = checkpoint.collect(self.learner, self.optimizer.optimizer)
