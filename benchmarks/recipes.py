@@ -1,9 +1,12 @@
 """The recipes on real data, and docs/recipes.md with their figures.
 
     python benchmarks/recipes.py train translate --data debian:it --minutes 60 --precision bf16
-    python benchmarks/recipes.py train summarize --minutes 30
-    python benchmarks/recipes.py compare translate --data django:it --steps 600
+    python benchmarks/recipes.py train summarize --minutes 25 --precision bf16
+    python benchmarks/recipes.py train chat
+    python benchmarks/recipes.py train paint                                       also --data digits:near, digits:axial
+    python benchmarks/recipes.py compare translate --data debian:it --minutes 8 --precision bf16
     python benchmarks/recipes.py packing           tokens per second, packed and padded, on Debian's lengths
+    python benchmarks/recipes.py graphs            also recall: what these print
     python benchmarks/recipes.py page              docs/recipes.md again, from benchmarks/results/recipes.json
 
 Options behind a recipe's name go to ``attnmask train``. A run that was interrupted goes on with the same command.
@@ -29,6 +32,8 @@ from benchmarks.measure import RESULTS, loaded, save
 
 RUNS = Path(__file__).resolve().parents[1] / "build" / "recipes"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "recipes.md"
+PICTURES = ("compare.svg", "painted.png")
+PAINTED = "0123456789" * 6  # six pictures of each class
 ROUNDS = 6  # batches of each kind that are timed
 
 HEAD = """\
@@ -47,9 +52,11 @@ def train(recipe: str, options: list[str], name: str) -> dict:
     done = subprocess.run([sys.executable, *command], stdout=subprocess.PIPE, text=True, check=True)
     found = json.loads(done.stdout)
     found.pop("text", None)
-    picture = out / "compare.svg"
-    if picture.exists():
-        shutil.copy(picture, PAGE.parent / f"{name}.svg")
+    if recipe == "paint":
+        subprocess.run([sys.executable, "-m", "attnmask", "generate", str(out), PAINTED], check=True)
+    for picture in PICTURES:
+        if (out / picture).exists():
+            shutil.copy(out / picture, PAGE.parent / f"{name}{Path(picture).suffix}")
     return found | {"command": f"attnmask train {recipe} {' '.join(options)}"}
 
 
@@ -94,7 +101,9 @@ def page(results: dict) -> str:
     """All results as Markdown."""
     parts = [HEAD]
     for name, found in results.items():
-        if name == "packing":
+        if "printed" in found:
+            parts.append(_printed(name, found))
+        elif name == "packing":
             parts.append(_packing(found))
         elif "verdicts" in found:
             parts.append(_compared(name, found))
@@ -115,8 +124,19 @@ def _trained(name: str, found: dict) -> str:
             "| score | |\n| --- | --- |",
             *rows,
             f"\n```text\n{found['samples']}\n```\n",
+            *([f"![pictures that the model painted]({name}.png)\n"] if found["command"].split()[2] == "paint" else []),
         ]
     )
+
+
+def printed(name: str) -> dict:
+    """What a small script of the recipes prints."""
+    command = [sys.executable, "-m", f"attnmask.recipes.{name}"]
+    return {"printed": subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout}
+
+
+def _printed(name: str, found: dict) -> str:
+    return f"## {name}\n\n`python -m attnmask.recipes.{name}`\n\n```text\n{found['printed'].rstrip()}\n```\n"
 
 
 def _compared(name: str, found: dict) -> str:
@@ -150,15 +170,22 @@ def _packing(found: dict) -> str:
     )
 
 
-def main() -> None:
-    what, *rest = sys.argv[1:] or ["page"]
-    results = loaded("recipes") if (RESULTS / "recipes.json").exists() else {}
+def measured(what: str, options: list[str]) -> dict:
+    """The results of one command of this script, by the name under which they are kept."""
     if what == "packing":
-        results["packing"] = packing()
-    elif what in ("train", "compare"):
-        recipe, *options = rest
-        name = recipe if what == "train" else f"{recipe}-compare"
-        results[name] = train(recipe, options + ["--compare"] * (what == "compare"), name)
+        return {what: packing()}
+    if what not in ("train", "compare"):
+        return {what: printed(what)}
+    recipe, *options = options
+    data = options[options.index("--data") + 1].split(":") if "--data" in options else []
+    name = "-".join([recipe, *data, *(["compare"] if what == "compare" else [])])
+    return {name: train(recipe, options + ["--compare"] * (what == "compare"), name)}
+
+
+def main() -> None:
+    what, *options = sys.argv[1:] or ["page"]
+    found = {} if what == "page" else measured(what, options)
+    results = (loaded("recipes") if (RESULTS / "recipes.json").exists() else {}) | found
     save("recipes", results)
     PAGE.write_text(page(results), encoding="utf-8")
 

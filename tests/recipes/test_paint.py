@@ -16,10 +16,10 @@ from PIL import Image
 import attnmask as am
 from attnmask.errors import InputError
 from attnmask.model.transformer import Transformer
-from attnmask.recipes.loss import Learner, mean_loss
 from attnmask.recipes import images, paint, png, training
 from attnmask.recipes.checkpoint import weights
 from attnmask.recipes.images import GREYS, Images
+from attnmask.recipes.loss import Learner, mean_loss
 
 
 @pytest.fixture(scope="module")
@@ -254,6 +254,11 @@ def test_generate_paints_classes_and_completes_files(bars):
     made, (model, _, _), folder = bars
     text = paint.answer(model, folder, " 01 ")
     assert text.endswith("painted.png")
+    paint.answer(model, folder, "01" * 6)  # twelve, in rows of ten
+    with Image.open(folder / "painted.png") as sheet:
+        assert (sheet.width, sheet.height) == (10 * 6 * png.CELL, 2 * 6 * png.CELL)
+        assert np.asarray(sheet)[6 * png.CELL :, 2 * 6 * png.CELL :].min() == 255  # nothing stands behind the last one
+    paint.answer(model, folder, "01")
     painted = png.read(folder / "painted.png", (6, 12))
     assert (painted == 16).sum() >= 6
     png.sheet([[made.tested.pixels[0]]], folder / "given.png")

@@ -314,7 +314,8 @@ def recent(turns: Any, history: int) -> am.Mask:
            [0, 0, 1, 1]])
     """
     numbers = torch.as_tensor(turns).tolist()
-    return am.lookup(numbers, am.b, am.q) - am.lookup(numbers, am.b, am.k) <= history
+    mask: am.Mask = am.lookup(numbers, am.b, am.q) - am.lookup(numbers, am.b, am.k) <= history
+    return mask
 
 
 def placed(mask: am.Mask, lengths: Any, starts: Any, batch: int) -> am.Mask:

