@@ -2,7 +2,8 @@
 
 attnmask train translate --out runs/translate                                     Django's messages, a minute
 attnmask train translate --data debian:it --minutes 60 --out runs/debian-it       Debian's package descriptions
-accelerate launch -m attnmask.recipes.translate --data debian:it --out runs/it    several processes or devices
+accelerate launch -m attnmask.recipes.translate --data debian:it --out runs/it    several devices, FSDP as it is set up
+ACCELERATE_USE_CPU=1 torchrun --nproc-per-node 2 -m attnmask.recipes.translate --out runs/two    several processes
 """
 
 from __future__ import annotations
