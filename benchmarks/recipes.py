@@ -25,9 +25,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from attnmask.model.transformer import Transformer
 from attnmask.recipes import load
-from attnmask.recipes.batches import batch, rounds
-from attnmask.recipes.loss import Learner
-from attnmask.recipes.training import optimizer_of
+from attnmask.recipes.learn.batches import batch, rounds
+from attnmask.recipes.learn.loss import Learner
+from attnmask.recipes.learn.training import optimizer_of
 from benchmarks.measure import RESULTS, loaded, save
 
 RUNS = Path(__file__).resolve().parents[1] / "build" / "recipes"
@@ -41,7 +41,7 @@ HEAD = """\
 
 Written by `python benchmarks/recipes.py`; seeds are fixed, the machine and the versions are in
 `benchmarks/results/recipes.json`. Held-out texts share no template with what was trained on: names, numbers and rare words
-taken out, no two sides have a text in common (`src/attnmask/recipes/split.py`).
+taken out, no two sides have a text in common (`src/attnmask/recipes/data/split.py`).
 """
 
 

@@ -7,9 +7,10 @@ import pytest
 import attnmask as am
 from attnmask.errors import InputError
 from attnmask.model.transformer import Transformer
-from attnmask.recipes import Settings, chat, chatterbot
+from attnmask.recipes import Settings, chat
+from attnmask.recipes.data import chatterbot
+from attnmask.recipes.learn.training import train
 from attnmask.recipes.text import BEGIN, END
-from attnmask.recipes.training import train
 
 pytest.importorskip("chatterbot_corpus")
 

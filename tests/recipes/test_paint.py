@@ -16,10 +16,12 @@ from PIL import Image
 import attnmask as am
 from attnmask.errors import InputError
 from attnmask.model.transformer import Transformer
-from attnmask.recipes import images, paint, png, training
-from attnmask.recipes.checkpoint import weights
-from attnmask.recipes.images import GREYS, Images
-from attnmask.recipes.loss import Learner, mean_loss
+from attnmask.recipes import paint
+from attnmask.recipes.data import images, png
+from attnmask.recipes.data.images import GREYS, Images
+from attnmask.recipes.learn import training
+from attnmask.recipes.learn.checkpoint import weights
+from attnmask.recipes.learn.loss import Learner, mean_loss
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from attnmask.recipes import Settings, summarize
-from attnmask.recipes.debian import Description
+from attnmask.recipes.data.debian import Description
 
 SHARED = "This text is in the description of each and every package of the collection that it belongs to."
 
@@ -33,7 +33,7 @@ def test_a_bootstrap_of_nothing_holds_zero():
 
 
 def test_it_learns_and_is_compared_to_the_first_words(tmp_path):
-    from attnmask.recipes.training import train
+    from attnmask.recipes.learn.training import train
 
     recipe = summarize.Summarize(summarize.of_packages(list(descriptions())), tmp_path)
     settings = Settings(steps=20, evaluate_every=10, tokens=1500, warm_up=5, rate=3e-3)

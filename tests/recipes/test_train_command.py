@@ -5,8 +5,9 @@ import pytest
 
 from attnmask import cli, recipes
 from attnmask.errors import InputError
-from attnmask.recipes import compare, pairs, translate
+from attnmask.recipes import pairs, translate
 from attnmask.recipes.command import main
+from attnmask.recipes.learn import compare
 
 pytest.importorskip("django")
 

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from attnmask.errors import InputError
-from attnmask.recipes import django, pairs, translate
+from attnmask.recipes import pairs, translate
+from attnmask.recipes.data import django
 from attnmask.recipes.text import BEGIN, END, PAD, UNKNOWN
 
 pytest.importorskip("django")

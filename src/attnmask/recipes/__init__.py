@@ -6,7 +6,8 @@ A recipe is a file of this folder with two functions; commands find it by listin
                                          writes nothing, so that bad data costs nothing
     answer(model, folder, text) -> str   what ``attnmask generate FOLDER TEXT`` prints
 
-The other files are what recipes share: training, checkpoint, batches, text, pairs, files, and where data comes from.
+``data`` holds where examples come from, ``learn`` how a model learns from them; the other files are what some recipes share:
+tokens of text, pairs of texts, layers alone. ``graphs`` and ``recall`` are small scripts of their own.
 """
 
 from __future__ import annotations

@@ -30,9 +30,10 @@ from tokenizers import Tokenizer
 from attnmask.errors import InputError, require
 from attnmask.model.generate import generate
 from attnmask.model.transformer import Config, Transformer
-from attnmask.recipes import Example, Settings, chatterbot, files, text
-from attnmask.recipes.loss import Learner, mean_loss
-from attnmask.recipes.split import split, words
+from attnmask.recipes import Example, Settings, text
+from attnmask.recipes.data import chatterbot, files
+from attnmask.recipes.data.split import split, words
+from attnmask.recipes.learn.loss import Learner, mean_loss
 from attnmask.recipes.text import BEGIN, END
 
 Turns = tuple[str, ...]

@@ -60,7 +60,7 @@ def generate(options: argparse.Namespace) -> int:
     """Let a trained model answer."""
     require("torch", "recipes")
     from attnmask.model.transformer import Config, Transformer
-    from attnmask.recipes.checkpoint import weights
+    from attnmask.recipes.learn.checkpoint import weights
 
     files = Files(Path(options.folder))
     try:
@@ -106,8 +106,8 @@ def _train(recipe: Recipe, settings: Settings, options: argparse.Namespace, mask
     """Train with one mask; what to print, or None if it was interrupted."""
     from accelerate import PartialState
 
-    from attnmask.recipes.compare import masked
-    from attnmask.recipes.training import train as run
+    from attnmask.recipes.learn.compare import masked
+    from attnmask.recipes.learn.training import train as run
 
     recipe.config = masked(recipe.config, mask)
     about = {"recipe": options.recipe, "data": options.data, "mask": mask}
@@ -126,7 +126,7 @@ def _train(recipe: Recipe, settings: Settings, options: argparse.Namespace, mask
 
 def _compare(recipe: Recipe, settings: Settings, options: argparse.Namespace) -> Any:
     """Train with each mask; the curves, as text and as a picture."""
-    from attnmask.recipes import compare
+    from attnmask.recipes.learn import compare
 
     usual = recipe.config
     settings = replace(settings, scored=settings.scored or SCORED)

@@ -28,9 +28,10 @@ import torch
 from attnmask.errors import InputError, require
 from attnmask.model.generate import generate
 from attnmask.model.transformer import Config, Transformer
-from attnmask.recipes import Example, Settings, images, png
-from attnmask.recipes.images import GREYS, Images, Ints
-from attnmask.recipes.loss import Learner, mean_loss
+from attnmask.recipes import Example, Settings
+from attnmask.recipes.data import images, png
+from attnmask.recipes.data.images import GREYS, Images, Ints
+from attnmask.recipes.learn.loss import Learner, mean_loss
 
 VIEWS = ("all", "near", "axial")
 KERNEL = 5
@@ -60,7 +61,7 @@ def answer(model: Transformer, folder: Path, text: str) -> str:
     else:
         raise InputError(f"paint takes classes 0 .. {classes - 1}, or a .png", repr(text), "Write: generate DIR 0123")
     rows = [painted[start : start + IN_ROW] for start in range(0, len(painted), IN_ROW)]
-    png.sheet(rows, folder / PAINTED)
+    png.sheet([list(row) for row in rows], folder / PAINTED)
     return "\n\n".join([*map(drawn, rows), str(folder / PAINTED)])
 
 

@@ -13,7 +13,7 @@ from attnmask.errors import InputError
 from attnmask.model.generate import generate
 from attnmask.model.transformer import Config, Transformer
 from attnmask.recipes import Example, Settings, text
-from attnmask.recipes.split import split
+from attnmask.recipes.data.split import split
 from attnmask.recipes.text import BEGIN, END
 
 Pair = tuple[str, str]

@@ -15,7 +15,8 @@ import numpy as np
 from rouge_score.rouge_scorer import RougeScorer
 
 from attnmask.model.transformer import Transformer
-from attnmask.recipes import debian, files, pairs
+from attnmask.recipes import pairs
+from attnmask.recipes.data import debian, files
 from attnmask.recipes.pairs import Pair
 
 WORDS = (20, 200)  # of a text worth a summary

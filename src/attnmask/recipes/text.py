@@ -43,7 +43,7 @@ def learn_or_load(folder: Path, texts: Iterable[str], vocabulary: int = 8000) ->
 
 def save(tokenizer: Tokenizer, folder: Path) -> None:
     """Write the tokenizer into a folder."""
-    from attnmask.recipes.checkpoint import replace_file
+    from attnmask.recipes.learn.checkpoint import replace_file
 
     replace_file(folder / FILE, tokenizer.to_str(pretty=True).encode())
 

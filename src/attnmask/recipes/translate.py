@@ -16,7 +16,8 @@ from typing import Any
 import sacrebleu
 
 from attnmask.model.transformer import Transformer
-from attnmask.recipes import debian, django, files, pairs
+from attnmask.recipes import pairs
+from attnmask.recipes.data import debian, django, files
 from attnmask.recipes.pairs import Pair
 
 SOURCES = {"debian": debian.pairs, "django": django.pairs}

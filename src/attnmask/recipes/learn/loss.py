@@ -10,7 +10,7 @@ from torch import nn
 
 from attnmask.model.transformer import Transformer
 from attnmask.recipes import Example
-from attnmask.recipes.batches import NOT_LEARNED, Batch, batch, groups
+from attnmask.recipes.learn.batches import NOT_LEARNED, Batch, batch, groups
 
 ROWS = 128  # that are summed at once: a sum in float32 of another number format copies all of its numbers first
 

@@ -10,9 +10,9 @@ from torch import distributed
 from torch.distributed.fsdp import fully_shard
 
 from attnmask.model.transformer import Layer, Transformer
-from attnmask.recipes import checkpoint, training
-from attnmask.recipes.batches import batch
-from attnmask.recipes.loss import Learner
+from attnmask.recipes.learn import checkpoint, training
+from attnmask.recipes.learn.batches import batch
+from attnmask.recipes.learn.loss import Learner
 
 
 def tiny(**changes):

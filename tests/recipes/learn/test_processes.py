@@ -10,9 +10,9 @@ import pytest
 import torch
 from in_processes import step, tiny, whole
 
-from attnmask.recipes import checkpoint, training
-from attnmask.recipes.batches import batch, rounds
-from attnmask.recipes.checkpoint import weights
+from attnmask.recipes.learn import checkpoint, training
+from attnmask.recipes.learn.batches import batch, rounds
+from attnmask.recipes.learn.checkpoint import weights
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are started as on Linux")
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from attnmask.errors import InputError
-from attnmask.recipes.files import conversations, read
+from attnmask.recipes.data.files import conversations, read
 
 FIELDS = ("source", "target")
 

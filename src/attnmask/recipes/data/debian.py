@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from attnmask.errors import InputError
-from attnmask.recipes import cached
+from attnmask.recipes.data import cached
 
 LONGEST = 40  # words of a paragraph that is translated
 APT = """\

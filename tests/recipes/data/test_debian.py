@@ -3,7 +3,7 @@ import subprocess
 import pytest
 
 from attnmask.errors import InputError
-from attnmask.recipes import cached, debian
+from attnmask.recipes.data import cached, debian
 
 ENGLISH = """\
 Package: anvil

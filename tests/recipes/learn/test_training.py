@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 from attnmask.errors import InputError
 from attnmask.model.transformer import Transformer
-from attnmask.recipes import checkpoint, training
-from attnmask.recipes.batches import batch
-from attnmask.recipes.checkpoint import weights
-from attnmask.recipes.loss import Learner
+from attnmask.recipes.learn import checkpoint, training
+from attnmask.recipes.learn.batches import batch
+from attnmask.recipes.learn.checkpoint import weights
+from attnmask.recipes.learn.loss import Learner
 
 ABOUT = {"recipe": "tiny", "data": None, "mask": "right"}
 
@@ -132,7 +132,7 @@ def test_a_full_disk_keeps_the_checkpoint_of_before(tmp_path, monkeypatch):
 
 KILLED = """
 import os, pathlib, signal, sys
-from attnmask.recipes.checkpoint import replace_file
+from attnmask.recipes.learn.checkpoint import replace_file
 os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)  # the new file is written, and has not its name yet
 replace_file(pathlib.Path(sys.argv[1]), b"new")
 """

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from attnmask.errors import InputError
-from attnmask.recipes.images import GREYS, Ints
+from attnmask.recipes.data.images import GREYS, Ints
 
 CELL = 6  # screen pixels of one pixel
 GAP = 1  # pixels between two pictures

@@ -6,7 +6,7 @@ from tiny_recipe import reversed_digits
 
 from attnmask.errors import InputError
 from attnmask.recipes import Example
-from attnmask.recipes.batches import NOT_LEARNED, batch, groups, rounds
+from attnmask.recipes.learn.batches import NOT_LEARNED, batch, groups, rounds
 
 
 def test_every_example_comes_once_an_epoch_in_another_order():

@@ -65,7 +65,7 @@ def _rows(data: str, fields: Row, tsv: Callable[[str, Row], Row]) -> Table:
 
 
 def _table(data: str, fields: Row) -> Table:
-    found: Table = require("attnmask.recipes.hub_datasets", "recipes").rows(data, fields)
+    found: Table = require("attnmask.recipes.data.hub_datasets", "recipes").rows(data, fields)
     return found
 
 

@@ -23,9 +23,10 @@ from torch.distributed.checkpoint import state_dict as distributed
 
 from attnmask.errors import InputError
 from attnmask.model.transformer import Transformer
-from attnmask.recipes import Files, Recipe, Settings, checkpoint
-from attnmask.recipes.batches import batch, rounds
-from attnmask.recipes.loss import Learner, mean_loss
+from attnmask.recipes import Files, Recipe, Settings
+from attnmask.recipes.learn import checkpoint
+from attnmask.recipes.learn.batches import batch, rounds
+from attnmask.recipes.learn.loss import Learner, mean_loss
 
 FREE = ("steps", "minutes", "evaluate_every", "watched", "scored", "tensorboard")  # may change when a run goes on
 
@@ -177,7 +178,8 @@ class _Training:
     def _held_out(self) -> float:
         settings = self.settings
         watched = self.recipe.held_out[: settings.watched]
-        return mean_loss(self.learner, watched, settings.tokens, padded=settings.padded)
+        loss: float = mean_loss(self.learner, watched, settings.tokens, padded=settings.padded)
+        return loss
 
     def _save(self) -> None:
         whole = checkpoint.collect(self.learner, self.optimizer.optimizer)

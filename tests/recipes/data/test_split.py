@@ -1,6 +1,6 @@
 import random
 
-from attnmask.recipes.split import split, templates
+from attnmask.recipes.data.split import split, templates
 
 PLACES = ["French", "German", "Italian", "Basque", "Zulu", "Welsh"]
 KINDS = ["library", "tool", "game", "font", "driver", "server", "client", "parser", "viewer", "editor"]

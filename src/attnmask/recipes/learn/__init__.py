@@ -1,0 +1,1 @@
+"""How recipes learn: examples in batches, the loss, the training loop, checkpoints, and the comparison of masks."""
