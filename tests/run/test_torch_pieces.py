@@ -13,6 +13,7 @@ from tests.run.small_pieces import EXAMPLES, NAMES, forced
 
 torch = pytest.importorskip("torch")
 
+from attnmask.run import torch_pieces  # noqa: E402
 from attnmask.run.torch_pieces import attend  # noqa: E402
 
 DIM = 4
@@ -59,6 +60,30 @@ def test_every_kind(mask, frame):
 def test_dtypes(mask, frame, dtype):
     arrays = [torch.tensor(array, dtype=dtype).double().numpy() for array in call(mask, frame)]
     assert_oracle(results(forced(mask, frame), arrays, dtype), arrays, mask, frame, 20 * torch.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "length", "forward", "backward"),
+    [
+        (torch.bfloat16, 40, torch.bfloat16, torch.float32),
+        (torch.bfloat16, 900, torch.bfloat16, torch.bfloat16),
+        (torch.float16, 900, torch.float32, torch.float32),
+        (torch.float64, 40, torch.float64, torch.float64),
+    ],
+)
+def test_the_kernel_gets_numbers_that_it_is_fast_with(monkeypatch, dtype, length, forward, backward):
+    seen = []
+
+    def watched(kernel):
+        return lambda *arrays, **given: seen.append(arrays[0].dtype) or kernel(*arrays, **given)
+
+    for name in ("_forward_kernel", "_backward_kernel"):
+        monkeypatch.setattr(torch_pieces, name, watched(getattr(torch_pieces, name)))
+    mask = am.documents(lengths=[length, length - 1])
+    arrays = call(mask, am.Frame(2 * length - 1), heads=2)
+    results(plan(mask, am.Frame(2 * length - 1), training=True), arrays, dtype)
+    assert seen == [forward] * (len(seen) // 2) + [backward] * (len(seen) // 2)
+    assert len(seen) >= 4
 
 
 LARGER = [
