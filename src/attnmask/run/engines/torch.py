@@ -68,11 +68,11 @@ def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) ->
     if found is not None and torch_pieces.supported(q, k, v):
         way = torch_pieces if found.edges is None else torch_edges
         return way.attend(q, k, v, found, scale)
-    visible, empty = _visible(mask, frame, q)
+    seen, empty = _seen(mask, frame, q)
     if grouped and q.is_cuda:  # the one kernel there that shares keys between heads takes no mask
         k, v = (array.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for array in (k, v))
         grouped = False
-    output = scaled_dot_product_attention(q, k, v, attn_mask=visible, scale=scale, enable_gqa=grouped)
+    output = scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=scale, enable_gqa=grouped)
     return output if empty is None else torch.where(empty, 0.0, output)
 
 
@@ -92,7 +92,24 @@ def attention_weights(q: Any, k: Any, mask: Mask, frame: Frame, scale: float) ->
     keys = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
     scores = (q * scale) @ keys.transpose(2, 3)
     weights = torch.softmax(torch.where(visible, scores, -math.inf), dim=-1)
-    return weights if empty is None else torch.where(empty, 0.0, weights)
+    return torch.where(empty, 0.0, weights)
+
+
+def _seen(mask: Mask, frame: Frame, q: Any) -> tuple[Any, Any]:
+    """``_visible`` for SDPA; a small mask is kept between calls, as the numbers that SDPA makes of it in each."""
+    if compiling() or frame.q_len * frame.kv_len > KEPT:
+        return _visible(mask, frame, q)
+    return _kept(mask, frame, q.device, q.dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _kept(mask: Mask, frame: Frame, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
+    """0 where visible and -inf where hidden; empty rows are None where there are none."""
+    with torch.inference_mode(False):  # a mask made in inference mode must still serve training
+        visible, empty = _opened(dense_torch(mask, frame, device), frame)
+        added = torch.zeros(visible.shape, dtype=dtype, device=device).masked_fill_(~visible, -math.inf)
+        nothing = device.type != "meta" and not empty.any()
+        return added, None if nothing else empty
 
 
 def _visible(mask: Mask, frame: Frame, q: Any) -> tuple[Any, Any]:
@@ -100,25 +117,12 @@ def _visible(mask: Mask, frame: Frame, q: Any) -> tuple[Any, Any]:
 
     What an empty row gives differs between the kernels of torch; a row that sees something is safe in all of them.
     """
-    if compiling():
-        return _opened(traced(mask, frame, q), frame)
-    if frame.q_len * frame.kv_len <= KEPT:
-        return _kept(mask, frame, q.device)
-    return _opened(dense_torch(mask, frame, q.device), frame)
+    return _opened(traced(mask, frame, q) if compiling() else dense_torch(mask, frame, q.device), frame)
 
 
 def _opened(visible: Any, frame: Frame) -> tuple[Any, Any]:
     empty = ~visible.any(-1, keepdim=True)
     return (visible | empty).expand(-1, -1, frame.q_len, frame.kv_len), empty
-
-
-@functools.lru_cache(maxsize=64)
-def _kept(mask: Mask, frame: Frame, device: torch.device) -> tuple[Any, Any]:
-    """Small masks are kept between calls, and known to have no empty rows (None)."""
-    with torch.inference_mode(False):  # a mask made in inference mode must still serve training
-        visible, empty = _opened(dense_torch(mask, frame, device), frame)
-        nothing = device.type != "meta" and not empty.any()
-        return visible.contiguous(), None if nothing else empty
 
 
 def traced(mask: Mask, frame: Frame, q: Any) -> Any:
