@@ -101,9 +101,9 @@ def test_it_learns_to_answer_from_what_was_said_before(tmp_path):
         chat.answer(trained.model, tmp_path, " ")
 
 
-def test_the_neighbour_is_the_turn_that_shares_rare_words():
+def test_what_was_said_before_on_the_turn_most_alike():
     known = [("what is the moon", "a stone"), ("what is the sun", "a star", "is it hot", "very")]
-    assert chat.nearest(known, [("tell me", "the sun"), ("so hot",)]) == ["a star", "very"]
+    assert chat.as_before(known, [("tell me", "the sun"), ("so hot",)]) == ["a star", "very"]
 
 
 def test_unigrams_by_hand():

@@ -53,7 +53,9 @@ def test_baselines_stand_beside_the_score(recipe, tmp_path):
     recipe.final = recipe.final[:10]
     config = replace(recipe.config, dim=32, heads=2, kv_heads=1, encoder_layers=1, decoder_layers=1, hidden=64)
     scores = recipe.score(Transformer(config))
-    assert scores.keys() == {"bleu", "bleu_copy", "bleu_dictionary", "texts"}
+    names = {"bleu", "bleu_copy", "bleu_dictionary", "bleu_nearest", "bleu_far", "texts_far", "texts"}
+    assert scores.keys() == names
+    assert 0 < scores["texts_far"] <= 10
     assert scores["bleu"] < scores["bleu_dictionary"]
 
 

@@ -27,13 +27,14 @@ import sacrebleu
 import torch
 from tokenizers import Tokenizer
 
-from attnmask.errors import InputError, require
+from attnmask.errors import InputError
 from attnmask.model.generate import generate
 from attnmask.model.transformer import Config, Transformer
 from attnmask.recipes import Example, Settings, text
 from attnmask.recipes.data import chatterbot, files
 from attnmask.recipes.data.split import split, words
 from attnmask.recipes.learn.loss import Learner, mean_loss
+from attnmask.recipes.neighbours import nearest
 from attnmask.recipes.text import BEGIN, END
 
 Turns = tuple[str, ...]
@@ -95,7 +96,7 @@ class Chat:
         ours = replies(model, self.tokenizer, before)
         found = {"chrf": chrf(ours, wanted)}
         if limit is None:
-            theirs = nearest(self.known, before)
+            theirs = as_before(self.known, before)
             found |= {
                 "chrf_nearest": chrf(theirs, wanted),
                 "exact": exact(ours, wanted),
@@ -168,13 +169,15 @@ def unheard(final: Sequence[Turns], known: Sequence[Turns]) -> list[Turns]:
     ]
 
 
-def nearest(known: Sequence[Turns], before: Sequence[Turns]) -> list[str]:
-    """The baseline: what followed in training on the turn most like the last one, by the rare words they share (tf-idf)."""
+def as_before(known: Sequence[Turns], before: Sequence[Turns]) -> list[str]:
+    """The baseline: what followed in training on the turn that is most like the last one.
+
+    >>> as_before([("what is the moon", "a stone"), ("what is the sun", "a star")], [("tell me", "the sun?")])
+    ['a star']
+    """
     pairs = [pair for turns in known for pair in pairwise(turns)]
-    table = require("sklearn.feature_extraction.text", "recipes").TfidfVectorizer(token_pattern=r"\w+")
-    heard = table.fit_transform([one for one, _ in pairs])
-    like = table.transform([turns[-1] for turns in before]) @ heard.T
-    return [pairs[int(place)][1] for place in like.toarray().argmax(axis=1)]
+    found = nearest([one for one, _ in pairs], [turns[-1] for turns in before])
+    return [pairs[neighbour.place][1] for neighbour in found]
 
 
 def chrf(written: Sequence[str], wanted: Sequence[str]) -> float:

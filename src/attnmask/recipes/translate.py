@@ -18,9 +18,12 @@ import sacrebleu
 from attnmask.model.transformer import Transformer
 from attnmask.recipes import pairs
 from attnmask.recipes.data import debian, django, files
+from attnmask.recipes.neighbours import nearest
 from attnmask.recipes.pairs import Pair
 
 SOURCES = {"debian": debian.pairs, "django": django.pairs}
+
+FAR = 0.5  # the likeness below which no known text is near
 
 answer = pairs.answer
 
@@ -41,15 +44,26 @@ class Translate(pairs.Writing):
         super().__init__(found, folder, decides=0, noun="pairs")
 
     def score(self, model: Transformer, limit: int | None = None) -> dict[str, float]:
-        """BLEU; a thorough look takes beams, and the baselines beside."""
+        """BLEU; a thorough look takes beams, and baselines beside: the source, words of a dictionary, and memory."""
         chosen = self.final[:limit]
         sources, references = [source for source, _ in chosen], [target for _, target in chosen]
-        found = {"bleu": bleu(pairs.write(model, self.tokenizer, sources, beams=1 if limit else 4), references)}
+        written = pairs.write(model, self.tokenizer, sources, beams=1 if limit else 4)
+        found = {"bleu": bleu(written, references)}
         if not limit:
             found["bleu_copy"] = bleu(sources, references)
             found["bleu_dictionary"] = bleu(word_by_word(dictionary(self.pairs), sources), references)
+            found |= self._beside_memory(written, chosen)
             found["texts"] = len(chosen)
         return found
+
+    def _beside_memory(self, written: list[str], chosen: list[Pair]) -> dict[str, float]:
+        """BLEU of the translation of the nearest source; and of ours, on texts that no source is half alike."""
+        neighbours = nearest([source for source, _ in self.pairs], [source for source, _ in chosen])
+        found = {"bleu_nearest": bleu([self.pairs[one.place][1] for one in neighbours], [right for _, right in chosen])}
+        far = [place for place, one in enumerate(neighbours) if one.likeness < FAR]
+        if far:
+            found["bleu_far"] = bleu([written[place] for place in far], [chosen[place][1] for place in far])
+        return found | {"texts_far": len(far)}
 
     def probe(self) -> dict[str, Any]:
         """The start of a held-out pair."""
