@@ -44,6 +44,33 @@ Written by `python benchmarks/recipes.py`; seeds are fixed, the machine and the 
 taken out, no two sides have a text in common (`src/attnmask/recipes/data/split.py`).
 """
 
+MEANING = {
+    "bleu": "BLEU, beam search",
+    "bleu_copy": "of the source as it is",
+    "bleu_dictionary": "of a word-by-word dictionary learned from the same data",
+    "bleu_nearest": "of the translation of the training source that is most alike",
+    "bleu_far": "ours, on texts that no training source is half alike (cosine of tf-idf under 0.5)",
+    "texts_far": "how many these are",
+    "texts": "held-out texts",
+    "rouge_l": "ROUGE-L, beam search",
+    "rouge_l_first_words": "of the first six words",
+    "margin_low": "the difference, paired bootstrap, 2.5 %",
+    "margin_high": "97.5 %",
+    "chrf": "chrF of replies, greedy",
+    "chrf_nearest": "of what followed in training on the turn that is most alike",
+    "exact": "% of replies that are, word for word, what was said",
+    "exact_nearest": "the same of the nearest neighbour",
+    "perplexity": "per token of held-out replies",
+    "perplexity_unigram": "of how frequent each token is",
+    "replies": "held-out replies",
+    "recognised": "% of paintings that a classifier of real digits takes for what they shall be",
+    "recognised_real": "% of real held-out digits that it knows",
+    "recognised_halves": "% of held-out digits that it knows when their lower half is painted anew",
+    "bits": "bits per pixel, held out",
+    "bits_independent": "of counts by class and place",
+    "bits_row_markov": "of counts of neighbours in a row",
+}
+
 
 def train(recipe: str, options: list[str], name: str) -> dict:
     """Run ``attnmask train`` as a user does; what it printed."""
@@ -114,14 +141,14 @@ def page(results: dict) -> str:
 
 def _trained(name: str, found: dict) -> str:
     last = found["history"][-1]
-    rows = [f"| {score} | {value} |" for score, value in found["scores"].items()]
+    rows = [f"| {score} | {value} | {MEANING.get(score, '')} |" for score, value in found["scores"].items()]
     rate = last["tokens"] / last["seconds"]
     return "\n".join(
         [
             f"## {name}",
             f"\n`{found['command']}`: {last['step']} steps, {last['tokens']:,} tokens in {last['seconds'] / 60:.0f} minutes "
             f"({rate:,.0f} a second, evaluations included); held-out loss {last['held_out']:.3f} nats per token.\n",
-            "| score | |\n| --- | --- |",
+            "| score | | |\n| --- | --- | --- |",
             *rows,
             f"\n```text\n{found['samples']}\n```\n",
             *([f"![pictures that the model painted]({name}.png)\n"] if found["command"].split()[2] == "paint" else []),
