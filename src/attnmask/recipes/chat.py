@@ -71,13 +71,13 @@ class Chat:
 
     def __init__(self, found: Sequence[Turns], folder: Path) -> None:
         self.known, watched, final = split(found, lambda turns: turns[0], templates=words)
-        if not watched or not final:
+        self.asked = unheard(final, self.known)
+        if not watched or not self.asked:
             raise InputError("some conversations are held out", f"{len(found)}, too few", "Give a hundred or more")
         self.tokenizer = text.learn_or_load(folder, (turn for turns in self.known for turn in turns), VOCABULARY)
         self.train = [example(self.tokenizer, turns) for turns in self.known]
         self.held_out = [example(self.tokenizer, turns) for turns in watched]
         self.final = [example(self.tokenizer, turns) for turns in final]
-        self.asked = unheard(final, self.known)
         size = self.tokenizer.get_vocab_size()
         self.config = Config(
             size, dim=128, heads=4, kv_heads=2, decoder_layers=3, hidden=384, dropout=0.3, history=HISTORY
