@@ -27,6 +27,23 @@ def test_boilerplate_and_short_texts_are_left_out():
     assert all(SHARED not in body for body, _ in found)
 
 
+def test_only_the_beginning_is_read():
+    long = " ".join(f"word{number}" for number in range(150))
+    ((body, synopsis),) = summarize.of_packages([Description("a long one", [long])])
+    assert (body.split()[-1], len(body.split()), synopsis) == ("word79", 80, "a long one")
+
+
+def test_a_stretch_of_each_source_is_said_again(tmp_path):
+    recipe = summarize.Summarize(summarize.of_packages(list(descriptions())), tmp_path)
+    count = len(recipe.train) // 2
+    for summary, echo in zip(recipe.train[:count], recipe.train[count:], strict=True):
+        assert summary.target[0] != echo.target[0]  # what tells one from the other
+        stretch, source = echo.source[:-1], summary.source[:-1]
+        assert echo.target[1:] == echo.source
+        assert any(source[start : start + len(stretch)] == stretch for start in range(len(source)))
+    assert all(example.target[0] == summarize.pairs.BEGIN for example in recipe.held_out)
+
+
 def test_a_bootstrap_of_nothing_holds_zero():
     low, high = summarize.bootstrap(np.random.default_rng(0).normal(0, 1, 500))
     assert low < 0 < high

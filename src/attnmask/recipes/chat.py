@@ -108,8 +108,9 @@ class Chat:
         return {name: round(value, 2) for name, value in found.items()}
 
     def samples(self, model: Transformer, count: int) -> str:
-        """Some held-out conversations, and what the model says in the place of their last turn."""
-        chosen = sorted(self.asked, key=len, reverse=True)[:count]
+        """Some held-out conversations, those of most turns first, and what the model says in the place of the last turn."""
+        longest = {turns[0]: turns for turns in sorted(self.asked, key=len)}
+        chosen = sorted(longest.values(), key=len, reverse=True)[:count]
         written = replies(model, self.tokenizer, [turns[:-1] for turns in chosen])
         lines = ([*(f"- {turn}" for turn in turns), f"> {reply}"] for turns, reply in zip(chosen, written, strict=True))
         return "\n\n".join("\n".join(each) for each in lines)

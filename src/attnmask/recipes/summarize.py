@@ -6,6 +6,7 @@ attnmask train summarize --data mine.jsonl --out runs/mine        lines of {"tex
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +16,14 @@ import numpy as np
 from rouge_score.rouge_scorer import RougeScorer
 
 from attnmask.model.transformer import Transformer
-from attnmask.recipes import pairs
+from attnmask.recipes import Example, pairs
 from attnmask.recipes.data import debian, files
 from attnmask.recipes.pairs import Pair
+from attnmask.recipes.text import END
 
 WORDS = (20, 200)  # of a text worth a summary
+READ = 80  # words of it that are read: what a package is stands at the beginning
+ECHO = (6, 24)  # tokens of a stretch that is said again
 BOILERPLATE = 10  # a paragraph of so many packages says nothing about one of them
 LEAD = 6  # words of the baseline: as many as a synopsis has in the median
 
@@ -37,13 +41,13 @@ def recipe(data: str | None, folder: Path) -> Summarize:
 
 
 def of_packages(descriptions: Sequence[debian.Description]) -> list[Pair]:
-    """The description and the synopsis of each package, without the paragraphs that many packages have."""
+    """The start of the description and the synopsis of each package, without the paragraphs that many packages have."""
     frequent = Counter(paragraph for each in descriptions for paragraph in set(each.paragraphs))
     found: dict[Pair, None] = {}  # a set that keeps the order
     for synopsis, paragraphs in descriptions:
-        body = " ".join(paragraph for paragraph in paragraphs if frequent[paragraph] < BOILERPLATE)
-        if WORDS[0] <= len(body.split()) <= WORDS[1]:
-            found[body, synopsis] = None
+        words = " ".join(paragraph for paragraph in paragraphs if frequent[paragraph] < BOILERPLATE).split()
+        if WORDS[0] <= len(words) <= WORDS[1]:
+            found[" ".join(words[:READ]), synopsis] = None
     return list(found)
 
 
@@ -54,6 +58,7 @@ class Summarize(pairs.Writing):
 
     def __init__(self, found: list[Pair], folder: Path) -> None:
         super().__init__(found, folder, decides=1, noun="texts")
+        self.train = self.train + echoes(self.train)
 
     def score(self, model: Transformer, limit: int | None = None) -> dict[str, float]:
         """ROUGE-L; a thorough look takes beams, and says how far above the baseline it is, and how surely."""
@@ -71,6 +76,26 @@ class Summarize(pairs.Writing):
     def probe(self) -> dict[str, Any]:
         """The start of a held-out pair."""
         return pairs.probe(max(self.held_out, key=lambda example: len(example.target)))
+
+
+def echoes(known: Sequence[Example], seed: int = 0) -> list[Example]:
+    """A stretch of each source, to be said again; its first token tells it from a summary.
+
+    A summary is a few words for many that are read, too few to teach cross-attention where a word stands. Saying again does,
+    in a fraction of the time, and a summary then chooses among what can be found (as denoising does in Lewis et al. 2019).
+
+    >>> (echo,) = echoes([Example([1, 9, END], [*range(10, 90), END])])
+    >>> echo.target[0] == END and echo.target[1:] == echo.source
+    True
+    """
+    chance = random.Random(seed)
+    found = []
+    for one in known:
+        words, length = one.source[:-1], chance.randint(*ECHO)
+        start = chance.randrange(max(1, len(words) - length))
+        stretch = [*words[start : start + length], END]
+        found.append(Example([END, *stretch], stretch))
+    return found
 
 
 def rouge_l(written: Sequence[str], references: Sequence[str]) -> Any:
