@@ -70,4 +70,4 @@ def test_a_file_of_ones_own(tmp_path):
     lines = [f"{body}\t{synopsis}" for body, synopsis in found]
     (tmp_path / "own.tsv").write_text("\n".join(lines))
     recipe = summarize.recipe(str(tmp_path / "own.tsv"), tmp_path)
-    assert len(recipe.train) + len(recipe.held_out) <= len(found)
+    assert len(recipe.pairs) + len(recipe.held_out) <= len(found)
