@@ -19,7 +19,7 @@ _forward_kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _backward_kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 KEPT = 1 << 24  # pairs of the masks of all pieces of a plan, to keep them as tensors between calls
-SHORT = 400  # rows of a tile, on average, below which backward with bfloat16 is slower than with 32 bits
+SMALL = 350 * 350  # pairs of a tile, below which backward with bfloat16 is slower than with 32 bits
 SECOND = (
     "second derivatives of attention under a mask are not implemented by the fused kernels; "
     "call it under torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)"
@@ -95,7 +95,7 @@ def _forward(q: Any, k: Any, v: Any, plan: Plan, scale: float) -> tuple[Any, Any
     covered = sum(piece.rows * piece.tiles for piece in plan.pieces if piece.layer == 0)
     whole = covered == plan.frame.q_len * plan.frame.batch * plan.frame.heads
     batch, heads, q_len, dim = q.shape
-    given, (q, k, v) = q.dtype, _worked_in(_worked(q.dtype, plan, backward=False), q, k, v)
+    given, (q, k, v) = q.dtype, _converted(_forward_format(q.dtype), q, k, v)
     dtype = _sum_dtype(q.dtype) if merged else q.dtype
     new = torch.empty if whole else torch.zeros
     output = new(batch, q_len, heads, dim, dtype=dtype, device=q.device).transpose(1, 2)  # as the kernel lays it out
@@ -118,22 +118,21 @@ def _forward(q: Any, k: Any, v: Any, plan: Plan, scale: float) -> tuple[Any, Any
     return output.to(given), lse
 
 
-def _worked(dtype: torch.dtype, plan: Plan, *, backward: bool) -> torch.dtype:
+def _forward_format(dtype: torch.dtype) -> torch.dtype:
     """The number format that the kernel is given: 32 bits where it is slower with 16.
 
-    Measured on x86-64: backward with float16 takes 7 to 10 times as long, forward 2 times; backward with bfloat16 6 to 12
-    times for tiles of 20 to 40 rows, as long at about 400, 0.6 times at 2000.
+    Measured on x86-64: with float16, forward takes 2 times as long as with 32 bits, and backward 7 to 10 times.
     """
-    if dtype == torch.float16:
-        return torch.float32
-    if dtype == torch.bfloat16 and backward and plan.pieces:
-        tiles = sum(piece.tiles for piece in plan.pieces)
-        rows = sum(piece.tiles * piece.rows for piece in plan.pieces) / tiles
-        return torch.float32 if rows < SHORT else dtype
-    return dtype
+    return torch.float32 if dtype == torch.float16 else dtype
 
 
-def _worked_in(dtype: torch.dtype, *arrays: Any) -> list[Any]:
+def _backward_format(dtype: torch.dtype, piece: Piece) -> torch.dtype:
+    """The same for backward, which with bfloat16 takes 6 to 12 times as long for tiles of 20 to 40 rows, 0.75 times for 800."""
+    small = dtype == torch.bfloat16 and piece.rows * piece.keys < SMALL
+    return torch.float32 if small else _forward_format(dtype)
+
+
+def _converted(dtype: torch.dtype, *arrays: Any) -> list[Any]:
     return [array.to(dtype) for array in arrays]
 
 
@@ -163,12 +162,15 @@ def _put(output: Any, lse: Any, result: Any, part_lse: Any, layer: int) -> None:
 def _backward(
     q: Any, k: Any, v: Any, output: Any, lse: Any, grad: Any, plan: Plan, scale: float
 ) -> tuple[Any, Any, Any]:
-    given, dtype, heads = q.dtype, _sum_dtype(q.dtype), q.shape[1]
-    q, k, v, output, grad = _worked_in(_worked(given, plan, backward=True), q, k, v, output, grad)
+    original, dtype, heads = q.dtype, _sum_dtype(q.dtype), q.shape[1]
     if plan.gathers:
         k, v = _heads_last(k), _heads_last(v)
     grad_q, grad_k, grad_v = (torch.zeros_like(array, dtype=dtype) for array in (q, k, v))
-    for piece, bias in zip(plan.pieces, _biases(plan, q.dtype), strict=True):
+    formats = [_backward_format(q.dtype, piece) for piece in plan.pieces]
+    given = {each: _converted(each, q, k, v, output, grad) for each in set(formats)}
+    biases = {each: _biases(plan, each) for each in set(formats)}
+    for number, (piece, each) in enumerate(zip(plan.pieces, formats, strict=True)):
+        bias, (q, k, v, output, grad) = biases[each][number], given[each]
         for part in _parts(piece, q.shape[0]):
             arrays = (_queries(grad, part), _queries(q, part), _keys(k, part, heads), _keys(v, part, heads))
             ends = (_queries(output, part), _row_numbers(lse, part))
@@ -180,7 +182,7 @@ def _backward(
             into.copy_(parts[0]) if piece.layer == 0 else into.add_(parts[0])
             _add_keys(grad_k, parts[1], part, heads)
             _add_keys(grad_v, parts[2], part, heads)
-    return grad_q.to(given), grad_k.to(given), grad_v.to(given)
+    return tuple(total.to(original) for total in (grad_q, grad_k, grad_v))
 
 
 def _sum_dtype(dtype: torch.dtype) -> torch.dtype:
