@@ -162,18 +162,17 @@ def _put(output: Any, lse: Any, result: Any, part_lse: Any, layer: int) -> None:
 def _backward(
     q: Any, k: Any, v: Any, output: Any, lse: Any, grad: Any, plan: Plan, scale: float
 ) -> tuple[Any, Any, Any]:
-    original, dtype, heads = q.dtype, _sum_dtype(q.dtype), q.shape[1]
+    dtype, heads = _sum_dtype(q.dtype), q.shape[1]
     if plan.gathers:
         k, v = _heads_last(k), _heads_last(v)
     grad_q, grad_k, grad_v = (torch.zeros_like(array, dtype=dtype) for array in (q, k, v))
-    formats = [_backward_format(q.dtype, piece) for piece in plan.pieces]
-    given = {each: _converted(each, q, k, v, output, grad) for each in set(formats)}
-    biases = {each: _biases(plan, each) for each in set(formats)}
-    for number, (piece, each) in enumerate(zip(plan.pieces, formats, strict=True)):
-        bias, (q, k, v, output, grad) = biases[each][number], given[each]
+    for number, piece in enumerate(plan.pieces):
+        work = _backward_format(q.dtype, piece)
+        bias = _biases(plan, work)[number]
         for part in _parts(piece, q.shape[0]):
-            arrays = (_queries(grad, part), _queries(q, part), _keys(k, part, heads), _keys(v, part, heads))
-            ends = (_queries(output, part), _row_numbers(lse, part))
+            rows = (_queries(grad, part), _queries(q, part), _keys(k, part, heads), _keys(v, part, heads))
+            *arrays, result = _converted(work, *rows, _queries(output, part))
+            ends = (result, _row_numbers(lse, part))
             call = functools.partial(
                 _backward_kernel, dropout_p=0.0, is_causal=piece.causal, attn_mask=bias, scale=scale
             )
@@ -182,7 +181,7 @@ def _backward(
             into.copy_(parts[0]) if piece.layer == 0 else into.add_(parts[0])
             _add_keys(grad_k, parts[1], part, heads)
             _add_keys(grad_v, parts[2], part, heads)
-    return tuple(total.to(original) for total in (grad_q, grad_k, grad_v))
+    return grad_q.to(q.dtype), grad_k.to(q.dtype), grad_v.to(q.dtype)
 
 
 def _sum_dtype(dtype: torch.dtype) -> torch.dtype:
