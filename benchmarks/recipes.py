@@ -1,10 +1,10 @@
 """The recipes on real data, and docs/recipes.md with their figures.
 
     python benchmarks/recipes.py train translate --data debian:it --minutes 60 --precision bf16
-    python benchmarks/recipes.py train summarize --minutes 25 --precision bf16
+    python benchmarks/recipes.py train summarize --minutes 18 --precision bf16
     python benchmarks/recipes.py train chat
     python benchmarks/recipes.py train paint                                       also --data digits:near, digits:axial
-    python benchmarks/recipes.py compare translate --data debian:it --minutes 8 --precision bf16
+    python benchmarks/recipes.py compare translate --steps 500 --tokens 2048 --evaluate-every 100
     python benchmarks/recipes.py packing           tokens per second, packed and padded, on Debian's lengths
     python benchmarks/recipes.py graphs            also recall: what these print
     python benchmarks/recipes.py page              docs/recipes.md again, from benchmarks/results/recipes.json
@@ -88,7 +88,7 @@ def train(recipe: str, options: list[str], name: str) -> dict:
 
 
 def packing() -> dict:
-    """Seconds and real tokens of training steps, packed, padded, and padded with similar lengths together."""
+    """Real tokens per second of training steps, packed, padded, and padded with similar lengths together."""
     recipe = load("translate").recipe("debian:it", Path("none"))
     sizes = [example.size for example in recipe.train]
     tokens = recipe.settings.tokens

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from attnmask.model.transformer import Config, Transformer
 from attnmask.recipes import Example, Settings
 from attnmask.recipes.data import images, png
 from attnmask.recipes.data.images import GREYS, Images, Ints
+from attnmask.recipes.learn.checkpoint import replace_file
 from attnmask.recipes.learn.loss import Learner, mean_loss
 
 VIEWS = ("all", "near", "axial")
@@ -96,7 +98,7 @@ class Paint:
     def save(self, folder: Path) -> None:
         """Write height, width and the number of classes."""
         about = {"shape": self.learned.shape, "classes": self.classes}
-        (folder / SHAPE).write_text(json.dumps(about), encoding="utf-8")
+        replace_file(folder / SHAPE, json.dumps(about).encode())
 
     def score(self, model: Transformer, limit: int | None = None) -> dict[str, float]:
         """Percent of paintings that a classifier of real pictures recognises; and bits per pixel beside two baselines.
@@ -129,10 +131,13 @@ class Paint:
         return {"target": torch.tensor([self.held_out[0].target[: 2 * self.learned.shape[1] + 1]])}
 
     def _recognised(self, pictures: Ints, labels: Ints) -> float:
-        """Percent of the pictures that a classifier, trained on the real ones, takes for what they shall be."""
-        rows = self.learned.rows
-        known = require("sklearn.svm", "recipes").SVC(gamma="scale").fit(rows, self.learned.classes)
-        return 100 * float((known.predict(pictures.reshape(len(pictures), -1)) == labels).mean())
+        """Percent of the pictures that the classifier takes for what they shall be."""
+        return 100 * float((self._classifier.predict(pictures.reshape(len(pictures), -1)) == labels).mean())
+
+    @cached_property
+    def _classifier(self) -> Any:
+        """What tells the real pictures apart that were learned."""
+        return require("sklearn.svm", "recipes").SVC(gamma="scale").fit(self.learned.rows, self.learned.classes)
 
 
 def view_masks(view: str, shape: tuple[int, int]) -> list[str]:

@@ -102,7 +102,7 @@ def _forward(q: Any, k: Any, v: Any, plan: Plan, scale: float) -> tuple[Any, Any
     lse = new(batch, q_len, heads, dtype=_sum_dtype(q.dtype), device=q.device).transpose(1, 2)
     if plan.gathers:
         k, v = _heads_last(k), _heads_last(v)
-    for piece, bias in zip(plan.pieces, _biases(plan, q.dtype), strict=True):
+    for piece, bias in zip(plan.pieces, _biases(plan, [q.dtype] * len(plan.pieces)), strict=True):
         empty = piece.empty
         for part in _parts(piece, batch):
             arrays = (_queries(q, part), _keys(k, part, heads), _keys(v, part, heads))
@@ -166,9 +166,8 @@ def _backward(
     if plan.gathers:
         k, v = _heads_last(k), _heads_last(v)
     grad_q, grad_k, grad_v = (torch.zeros_like(array, dtype=dtype) for array in (q, k, v))
-    for number, piece in enumerate(plan.pieces):
-        work = _backward_format(q.dtype, piece)
-        bias = _biases(plan, work)[number]
+    formats = [_backward_format(q.dtype, piece) for piece in plan.pieces]
+    for piece, work, bias in zip(plan.pieces, formats, _biases(plan, formats), strict=True):
         for part in _parts(piece, q.shape[0]):
             rows = (_queries(grad, part), _queries(q, part), _keys(k, part, heads), _keys(v, part, heads))
             *arrays, result = _converted(work, *rows, _queries(output, part))
@@ -189,14 +188,17 @@ def _sum_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def _biases(plan: Plan, dtype: torch.dtype) -> list[Any]:
-    """For each piece 0 where visible, -inf where hidden, for all tiles, batches and heads; None where nothing is hidden."""
-    kept = plan.kept.get(dtype)
+def _biases(plan: Plan, formats: list[torch.dtype]) -> list[Any]:
+    """For each piece, in its number format: 0 where visible, -inf where hidden, for all tiles, batches and heads.
+
+    None where nothing is hidden.
+    """
+    kept = plan.kept.get(tuple(formats))
     if kept is None:
         with torch.inference_mode(False):  # a mask made in inference mode must still serve training
-            kept = [_bias(piece.hidden, dtype) for piece in plan.pieces]
+            kept = [_bias(piece.hidden, dtype) for piece, dtype in zip(plan.pieces, formats, strict=True)]
         if sum(piece.hidden.size for piece in plan.pieces if piece.hidden is not None) <= KEPT:
-            plan.kept[dtype] = kept
+            plan.kept[tuple(formats)] = kept
     return kept
 
 

@@ -115,7 +115,7 @@ def _read(path: Path, prefix: str = "") -> tuple[dict[str, Any], dict[str, str]]
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
-            return {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}, metadata  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}, metadata  # noqa: SIM118 -- the file is no mapping
     except (OSError, SafetensorError) as error:
         raise InputError(
             "a folder to go on with holds a checkpoint",

@@ -68,7 +68,7 @@ def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) ->
     if found is not None and torch_pieces.supported(q, k, v):
         way = torch_pieces if found.edges is None else torch_edges
         return way.attend(q, k, v, found, scale)
-    seen, empty = _seen(mask, frame, q)
+    seen, empty = _seen(mask, frame, q, q.dtype)
     if grouped and q.is_cuda:  # the one kernel there that shares keys between heads takes no mask
         k, v = (array.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for array in (k, v))
         grouped = False
@@ -88,36 +88,36 @@ def _one_call(q: Any, k: Any, v: Any, plan: Plan, scale: float) -> Any:
 
 def attention_weights(q: Any, k: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """The softmax alone, with all scores in memory."""
-    visible, empty = _visible(mask, frame, q)
+    visible, empty = _seen(mask, frame, q, torch.bool)
     keys = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
     scores = (q * scale) @ keys.transpose(2, 3)
     weights = torch.softmax(torch.where(visible, scores, -math.inf), dim=-1)
-    return torch.where(empty, 0.0, weights)
+    return weights if empty is None else torch.where(empty, 0.0, weights)
 
 
-def _seen(mask: Mask, frame: Frame, q: Any) -> tuple[Any, Any]:
-    """``_visible`` for SDPA; a small mask is kept between calls, as the numbers that SDPA makes of it in each."""
-    if compiling() or frame.q_len * frame.kv_len > KEPT:
-        return _visible(mask, frame, q)
-    return _kept(mask, frame, q.device, q.dtype)
+def _seen(mask: Mask, frame: Frame, q: Any, dtype: torch.dtype) -> tuple[Any, Any]:
+    """The mask (batch, heads, q_len, kv_len) with empty rows opened, and which rows those are (..., q_len, 1).
+
+    What an empty row gives differs between the kernels of torch; a row that sees something is safe in all of them.
+    A small mask is kept between calls: in bool, or as the numbers of ``dtype`` that SDPA makes of it in each.
+    """
+    if compiling():
+        return _opened(traced(mask, frame, q), frame)
+    if frame.q_len * frame.kv_len <= KEPT:
+        return _kept(mask, frame, q.device, dtype)
+    return _opened(dense_torch(mask, frame, q.device), frame)
 
 
 @functools.lru_cache(maxsize=64)
 def _kept(mask: Mask, frame: Frame, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
-    """0 where visible and -inf where hidden; empty rows are None where there are none."""
+    """True, or 0, where visible and False, or -inf, where hidden; empty rows are None where there are none."""
     with torch.inference_mode(False):  # a mask made in inference mode must still serve training
         visible, empty = _opened(dense_torch(mask, frame, device), frame)
-        added = torch.zeros(visible.shape, dtype=dtype, device=device).masked_fill_(~visible, -math.inf)
         nothing = device.type != "meta" and not empty.any()
-        return added, None if nothing else empty
-
-
-def _visible(mask: Mask, frame: Frame, q: Any) -> tuple[Any, Any]:
-    """The mask (batch, heads, q_len, kv_len) with empty rows opened, and which rows those are (..., q_len, 1).
-
-    What an empty row gives differs between the kernels of torch; a row that sees something is safe in all of them.
-    """
-    return _opened(traced(mask, frame, q) if compiling() else dense_torch(mask, frame, q.device), frame)
+        seen = visible.contiguous()
+        if dtype != torch.bool:
+            seen = torch.zeros(visible.shape, dtype=dtype, device=device).masked_fill_(~visible, -math.inf)
+        return seen, None if nothing else empty
 
 
 def _opened(visible: Any, frame: Frame) -> tuple[Any, Any]:
