@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/installed-for-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+INSTALLED := $(VENV)/installed-for-$(shell cat pyproject.toml setup.py constraints.txt src/attnmask/run/kernel/*.cpp src/attnmask/run/kernel/*.h | cksum | cut -d' ' -f1)
 export HF_HUB_OFFLINE := 1
 
 .PHONY: help demo test fuzz clean

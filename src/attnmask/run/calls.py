@@ -10,7 +10,7 @@ from attnmask.define.mask import Mask
 from attnmask.run.choose import choose, named, named_for_compiler
 from attnmask.run.compiled import compiling
 from attnmask.run.contract import checked_frame, checked_library, checked_mask
-from attnmask.run.request import Setting, request_of, setting_of
+from attnmask.run.request import request_of, setting_of
 
 Settled = tuple[ModuleType, Mask, Frame]
 
@@ -35,17 +35,17 @@ def settled(mask: Mask | None, frame: Frame | int | None, engine: str | None, **
 def _key(mask: Any, frame: Any, engine: Any, arrays: dict[str, Any]) -> Any:
     """All that the checks look at; None where something cannot be a key, which the checks will refuse."""
     try:
-        setting = _setting(engine, arrays)
-        key = (mask, frame, engine, setting, *[(type(array), array.shape, array.dtype) for array in arrays.values()])
+        key = (
+            mask,
+            frame,
+            engine,
+            setting_of(arrays),
+            *[(type(array), array.shape, array.dtype) for array in arrays.values()],
+        )
         hash(key)
     except (AttributeError, TypeError):
         return None
     return key
-
-
-def _setting(engine: str | None, arrays: dict[str, Any]) -> Setting | None:
-    """The setting, where an engine is chosen by it; other calls need not spend the time."""
-    return setting_of(arrays) if engine is not None or getattr(arrays["q"], "is_cuda", False) else None
 
 
 def _checked(mask: Any, frame: Any, engine: str | None, arrays: dict[str, Any]) -> Settled:

@@ -1,7 +1,7 @@
 """Which engine computes a call.
 
-An engine that is asked for runs or refuses, with its reason. Where none is asked for, arrays that are not on a GPU go to
-the engine named as their library; on a GPU the rules of ``fastest`` choose.
+An engine that is asked for runs or refuses, with its reason. Where none is asked for, arrays of NumPy and JAX go to the
+engine named as their library; for tensors of torch the rules of ``fastest`` choose.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from attnmask.errors import InputError
 from attnmask.exchange.common import EVERYTHING, is_causal_from_start
 from attnmask.lower.forms import tiles
 from attnmask.run import engines
+from attnmask.run.blocks import blocks_of
 from attnmask.run.compiled import constant_when_compiled
+from attnmask.run.cost import EDGE
+from attnmask.run.kernel import kernel
 from attnmask.run.request import Request
 
 # The rules for a GPU follow from what is computed, not from a measurement of ours: PyTorch reports FlexAttention at 0.85
@@ -27,13 +30,17 @@ from attnmask.run.request import Request
 LONG = 1 << 20  # pairs per head from which FlexAttention is considered
 SPARSE = 0.5  # of the 128 x 128 blocks that are not empty, up to which it is taken
 
+# Measured on x86-64 (docs/decisions/0005): the time of a pair in our kernel over that in SDPA without a mask.
+PAIR = {"avx512": 0.55, "avx2": 1.2}
+FEWEST = 16  # query rows, below which most of a block is empty
+
 
 @functools.cache
 def engine_names() -> tuple[str, ...]:
     """The names of all engines: the files of ``engines/``.
 
     >>> engine_names()
-    ('flash_attn', 'flex', 'jax', 'numpy', 'torch')
+    ('cpu', 'flash_attn', 'flex', 'jax', 'numpy', 'torch')
     """
     return tuple(sorted(module.name for module in pkgutil.iter_modules(engines.__path__)))
 
@@ -53,16 +60,34 @@ def choose(engine: str | None, request: Request) -> ModuleType:
 
 def fastest(request: Request) -> str:
     """The name of the engine to take where none is asked for."""
-    mask, frame = request.mask, request.frame
+    frame = request.frame
+    if request.library == "torch" and request.setting.device == "cpu":
+        return "cpu" if refusal("cpu", request) is None and _kernel_pays(request) else "torch"
     if request.library != "torch" or request.setting.device != "cuda":
         return request.library
-    if mask == EVERYTHING or is_causal_from_start(mask, frame):
+    if _known_to_all(request):
         return "torch"
     if refusal("flash_attn", request) is None:
         return "flash_attn"
     if frame.q_len * frame.kv_len >= LONG and refusal("flex", request) is None and _blocks(request) <= SPARSE:
         return "flex"
     return "torch"
+
+
+def _known_to_all(request: Request) -> bool:
+    """Whether SDPA needs no array for the mask."""
+    return request.mask == EVERYTHING or is_causal_from_start(request.mask, request.frame)
+
+
+def _kernel_pays(request: Request) -> bool:
+    """Whether our kernel is faster than SDPA where that needs no mask, or than computing the visible pairs one by one."""
+    found = kernel()
+    assert found is not None, "it does not refuse"
+    blocks = blocks_of(request.mask, request.frame, found.rows)
+    assert blocks is not None, "it does not refuse"
+    few = PAIR[found.variant] * blocks.computed > EDGE * blocks.visible
+    few = few or request.frame.q_len < FEWEST
+    return not few and (PAIR[found.variant] < 1 or not _known_to_all(request))
 
 
 def _blocks(request: Request) -> float:

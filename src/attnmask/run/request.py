@@ -17,12 +17,14 @@ class Setting(NamedTuple):
         device: the kind of device: ``"cpu"``, ``"cuda"``, ``"meta"``.
         grad: whether gradients will be asked for.
         transformed: whether torch.func (vmap, grad, ...) is looking at the operations inside.
+        fused: whether torch.nn.attention.sdpa_kernel allows fused kernels.
     """
 
     dtype: str = "float32"
     device: str = "cpu"
     grad: bool = False
     transformed: bool = False
+    fused: bool = True
 
 
 class Request(NamedTuple):
@@ -87,4 +89,6 @@ def setting_of(arrays: dict[str, Any]) -> Setting:
     if device in ("cpu", "cuda") and torch.is_autocast_enabled(device) and dtype != torch.float64:
         dtype = torch.get_autocast_dtype(device)
     grad = torch.is_grad_enabled() and any(array.requires_grad for array in arrays.values())
-    return Setting(str(dtype).removeprefix("torch."), device, grad, bool(torch._C._are_functorch_transforms_active()))
+    transformed = bool(torch._C._are_functorch_transforms_active())
+    fused = bool(torch.backends.cuda.flash_sdp_enabled())  # what sdpa_kernel switches, on the CPU too
+    return Setting(str(dtype).removeprefix("torch."), device, grad, transformed, fused)

@@ -1,0 +1,31 @@
+"""Compiles the kernel of the engine ``cpu``; all else is said in pyproject.toml.
+
+Where it cannot be compiled, attnmask is installed without it, and the engine says so.
+"""
+
+import platform
+import sys
+
+from setuptools import Extension, setup
+
+KERNEL = "src/attnmask/run/kernel"
+VARIANTS = {"avx512": "x86-64-v4", "avx2": "x86-64-v3"}  # as attnmask.run.kernel looks for them
+FLAGS = ["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-Wno-maybe-uninitialized"]
+
+supported = sys.platform == "linux" and platform.machine() == "x86_64"
+
+setup(
+    ext_modules=[
+        Extension(
+            f"attnmask.run.kernel.{variant}",
+            [f"{KERNEL}/rows.cpp"],
+            depends=[f"{KERNEL}/{header}" for header in ("panels.h", "vectors.h")],
+            language="c++",
+            extra_compile_args=[*FLAGS, f"-march={machine}"],
+            extra_link_args=["-fopenmp"],
+            optional=True,
+        )
+        for variant, machine in VARIANTS.items()
+        if supported
+    ]
+)

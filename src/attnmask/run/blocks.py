@@ -1,0 +1,150 @@
+"""Blocks of rows, each with a list of the keys that some of its rows see: what the compiled kernel is given.
+
+A block's list has one entry for each run of keys that the same of its rows see, found by sorting where runs begin and
+end. A key costs as much whether one row of a block sees it or all; rows that see alike should share a block.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnmask.define.fit import fit
+from attnmask.define.frame import Frame
+from attnmask.define.mask import Mask
+from attnmask.lower.intervals import intervals_within
+from attnmask.lower.runs import Ints, Runs, spread
+
+MOST_LOOKED_AT = 1 << 28  # pairs evaluated to find the runs
+ENOUGH = 0.6  # of the computed pairs visible: rows are not reordered
+SAMPLED = 32  # blocks that are looked at to compare orders of rows
+
+
+class Blocks(NamedTuple):
+    """The blocks of a mask in a frame.
+
+    Attributes:
+        rows: the rows of each block (batch, heads, blocks, size), -1 where a block has fewer; a size-1 axis where
+            nothing varies.
+        offsets: block i has the entries ``offsets[i] .. offsets[i + 1]``.
+        start: the first key of each entry.
+        stop: its last key, not included.
+        seen: by one bit per row of the block, which of them see the keys.
+        visible: pairs that are visible, over the batches and heads of ``rows``.
+        kept: what an engine keeps with the blocks between calls.
+    """
+
+    rows: NDArray[np.int32]
+    offsets: Ints
+    start: NDArray[np.int32]
+    stop: NDArray[np.int32]
+    seen: NDArray[np.uint32]
+    visible: int
+    kept: dict[str, Any]
+
+    @property
+    def computed(self) -> int:
+        """Pairs that are computed, over the batches and heads of ``rows``."""
+        return int((self.stop - self.start).sum(dtype=np.int64)) * int(self.rows.shape[3])
+
+
+@functools.lru_cache(maxsize=64)
+def blocks_of(mask: Mask, frame: Frame, size: int) -> Blocks | None:
+    """The blocks of a mask in a frame; None where finding them costs more than it saves.
+
+    >>> import attnmask as am
+    >>> found = blocks_of(am.causal(), am.Frame(4), 2)
+    >>> for block in range(2):
+    ...     entries = slice(*found.offsets[block : block + 2])
+    ...     print(found.rows[0, 0, block], *zip(found.start[entries], found.stop[entries], found.seen[entries]))
+    [0 1] (0, 1, 3) (1, 2, 2)
+    [2 3] (0, 3, 3) (3, 4, 2)
+
+    Args:
+        mask: the mask.
+        frame: where it is seen.
+        size: rows per block, at most 32.
+    """
+    fitted = fit(mask, frame)
+    found = intervals_within(mask.node, fitted, MOST_LOOKED_AT)
+    if found is None:
+        return None
+    runs, heads = found.runs, fitted.batch * fitted.heads
+    rows = _rows(runs, fitted.q_len, heads, size)
+    offsets, start, stop, seen = _listed(runs, rows.reshape(-1, size))
+    numbers = np.where(rows < 0, -1, rows % fitted.q_len).astype(np.int32)
+    shaped = numbers.reshape(fitted.batch, fitted.heads, -1, size)
+    return Blocks(shaped, offsets, start, stop, seen, int(runs.length.sum()), {})
+
+
+def _rows(runs: Runs, q_len: int, heads: int, size: int) -> Ints:
+    """The rows of each block (heads, blocks, size), as rows of ``runs``, in the order that computes the fewest pairs."""
+    best = _blocked(np.arange(q_len), heads, size)
+    least, visible = _cost(runs, best)
+    if visible >= ENOUGH * least:
+        return best
+    for order in _patches(runs, q_len, size):
+        rows = _blocked(order, heads, size)
+        cost = _cost(runs, rows)[0]
+        if cost < least:
+            best, least = rows, cost
+    return best
+
+
+def _blocked(order: Ints, heads: int, size: int) -> Ints:
+    """Rows in an order as blocks (heads, blocks, size), filled up with -1."""
+    blocks = np.full((-(-len(order) // size), size), -1)
+    blocks.reshape(-1)[: len(order)] = order
+    first = len(order) * np.arange(heads)[:, None, None]
+    return np.where(blocks < 0, -1, blocks + first)
+
+
+def _patches(runs: Runs, q_len: int, size: int) -> Iterator[Ints]:
+    """Rows in the order of patches of a grid, as wide as what a row sees repeats: neighbours see alike there.
+
+    A patch of one column is every so-manieth row, as a dilated window wants it.
+    """
+    following = np.flatnonzero(np.diff(runs.row) == 0)
+    gaps = runs.start[following + 1] - runs.start[following]
+    if not len(gaps):
+        return
+    width = int(np.bincount(gaps).argmax())
+    y, x = np.divmod(np.arange(q_len), width)
+    for height in (1 << power for power in range(1, size.bit_length())):
+        across = size // height
+        yield np.lexsort((x % across, y % height, x // across, y // height))
+
+
+def _cost(runs: Runs, rows: Ints) -> tuple[float, int]:
+    """Pairs that are computed and that are visible in some of the blocks."""
+    blocks = rows.reshape(-1, rows.shape[2])
+    sample = blocks[:: max(len(blocks) // SAMPLED, 1)]
+    _, start, stop, _ = _listed(runs, sample)
+    of_rows = sample[sample >= 0]
+    length = np.concatenate([[0], np.cumsum(runs.length)])
+    visible = (length[runs.offsets[of_rows + 1]] - length[runs.offsets[of_rows]]).sum()
+    return float((stop - start).sum(dtype=np.int64) * rows.shape[2]), int(visible)
+
+
+def _listed(runs: Runs, blocks: Ints) -> tuple[Ints, NDArray[np.int32], NDArray[np.int32], NDArray[np.uint32]]:
+    """Offsets, first keys, last keys and seeing rows of the lists of blocks (blocks, size)."""
+    block, lane = np.nonzero(blocks >= 0)
+    row = blocks[block, lane]
+    counts = np.diff(runs.offsets)[row]
+    chosen = spread(runs.offsets[row], counts)
+    bit, block = np.repeat(np.int64(1) << lane, counts), np.repeat(block, counts)
+    key = np.concatenate([runs.start[chosen], runs.stop[chosen]])
+    widest = int(key.max(initial=0)) + 1
+    place = np.concatenate([block, block]) * widest + key
+    order = np.argsort(place)
+    place, key = place[order], key[order]
+    seen = np.cumsum(np.concatenate([bit, -bit])[order])[
+        :-1
+    ]  # between an end and the next; 0 after the last of a block
+    entry = np.flatnonzero((seen != 0) & (place[1:] > place[:-1]))
+    offsets = np.searchsorted(place[:-1][entry], np.arange(len(blocks) + 1) * widest)
+    return offsets, key[entry].astype(np.int32), key[entry + 1].astype(np.int32), seen[entry].astype(np.uint32)

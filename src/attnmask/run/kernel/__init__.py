@@ -1,0 +1,81 @@
+"""The compiled kernel: attention of blocks of rows over listed keys. ``rows.cpp`` says how it works.
+
+It is compiled when attnmask is installed, for AVX-512 and for AVX2; where it is missing, the engine ``cpu`` refuses.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+from typing import Any, NamedTuple
+
+VARIANTS = ("avx512", "avx2")  # the fastest first; setup.py compiles them
+
+Number = ctypes.c_int64
+Address = ctypes.c_void_p
+
+
+class Array(ctypes.Structure):
+    """The address of an array (batch, heads, length, numbers), and how many numbers apart its first three axes lie."""
+
+    _fields_ = [("data", Address), ("batch", Number), ("head", Number), ("row", Number)]
+
+
+class Call(ctypes.Structure):
+    """The arguments of the kernel, as ``struct Call`` in ``rows.cpp`` has them."""
+
+    _fields_ = [
+        *((name, Number) for name in ("type", "threads", "batch", "heads", "kv_heads", "kv_len", "dim", "dim_v")),
+        *((name, Number) for name in ("list_batch", "list_heads", "blocks")),
+        *((name, Address) for name in ("rows", "offsets", "start", "stop", "seen")),
+        *((name, Array) for name in ("q", "k", "v", "output", "lse", "grad", "grad_q")),
+        *(("parts", Number), ("grad_k", Address), ("grad_v", Address)),
+    ]
+
+
+class Kernel(NamedTuple):
+    """A kernel that runs on this machine.
+
+    Attributes:
+        variant: what it was compiled for.
+        rows: query rows in a block.
+        forward: computes ``output`` and ``lse`` of a call, whose scores are scaled by its second argument.
+        backward: computes ``grad_q`` and adds to ``grad_k`` and ``grad_v``.
+    """
+
+    variant: str
+    rows: int
+    forward: Any
+    backward: Any
+
+
+@functools.cache
+def kernel() -> Kernel | None:
+    """The fastest kernel that runs here; None where there is none."""
+    return next(filter(None, map(_loaded, VARIANTS)), None)
+
+
+def missing() -> str:
+    """Why there is no kernel."""
+    if any(map(_path, VARIANTS)):
+        return "this processor has neither AVX-512 nor AVX2"
+    return "its kernel was not compiled when attnmask was installed; that needs x86-64, Linux and g++ 12 or clang++"
+
+
+def _path(variant: str) -> str | None:
+    found = importlib.util.find_spec(f"{__name__}.{variant}")
+    return None if found is None else found.origin
+
+
+def _loaded(variant: str) -> Kernel | None:
+    path = _path(variant)
+    if path is None:
+        return None
+    library = ctypes.CDLL(path)
+    library.attnmask_runs_here.restype = ctypes.c_bool
+    if not library.attnmask_runs_here():
+        return None
+    for function in (library.attnmask_forward, library.attnmask_backward):
+        function.argtypes, function.restype = (ctypes.POINTER(Call), ctypes.c_float), None
+    return Kernel(variant, library.attnmask_rows(), library.attnmask_forward, library.attnmask_backward)

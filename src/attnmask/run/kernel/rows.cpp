@@ -1,0 +1,309 @@
+// Attention of blocks of rows over listed keys, forward and backward, for CPUs with AVX-512 or AVX2.
+//
+// A block is ROWS query rows, wherever they stand; its list names the keys that some of them see, and by one bit per
+// row which do. Rows are the lanes of the vectors:
+//
+//     scores^T [key][row] = key . query^T        a number of a key is broadcast to all rows
+//     output^T [number][row] += value^T . weights^T
+//
+// so the softmax never looks across lanes, keys may stand anywhere, and a hidden pair costs something only where
+// another row of the block sees the key. Numbers of 16 bits are computed in 32. Python calls this through ctypes.
+
+#include <cmath>
+#include <cstdlib>
+
+#include "panels.h"
+
+constexpr uint32_t EVERY_ROW = uint32_t((uint64_t(1) << ROWS) - 1);
+constexpr float LOWEST = -1e30f;  // below all scores, and a number, so that differences are numbers
+
+struct Array {  // (batch, heads, length, numbers): numbers from one to the next, those of a row side by side
+    char *data;
+    int64_t batch, head, row;
+
+    template <class T> T *of(int64_t b, int64_t h) const { return (T *)data + b * batch + h * head; }
+};
+
+struct Call {  // as attnmask/run/kernel/__init__.py writes it
+    int64_t type;  // 0: float, 1: bfloat16, 2: half
+    int64_t threads;
+    int64_t batch, heads, kv_heads, kv_len, dim, dim_v;
+    int64_t list_batch, list_heads, blocks;  // lists per batch and per head, or 1 for all; blocks in each
+    const int32_t *rows;                     // (lists, blocks, ROWS), -1 where a block has fewer
+    const int64_t *offsets;                  // of each block's entries (lists * blocks + 1)
+    const int32_t *start, *stop;             // keys of each entry
+    const uint32_t *seen;                    // and the rows that see them
+    Array q, k, v, output, lse;              // lse: float
+    Array grad, grad_q;
+    int64_t parts;           // of the blocks of a head, whose gradients of keys are summed apart
+    float *grad_k, *grad_v;  // (parts, batch, kv_heads, kv_len, dim), zeros
+
+    int64_t lists(int64_t b, int64_t h) const {  // the first block of a head
+        return ((list_batch > 1 ? b : 0) * list_heads + (list_heads > 1 ? h : 0)) * blocks;
+    }
+};
+
+// ---- the list of a block, a chunk of keys at a time -----------------------------------------------------------------
+
+struct Chunk {
+    int32_t index[CHUNK];
+    uint32_t seen[CHUNK];
+    int count, padded;  // keys; and as many as `tile` takes, those beyond seen by no row
+    bool masked;        // some row does not see some key
+};
+
+class List {
+    const Call &call;
+    int64_t entry, end;
+    int32_t key;
+
+public:
+    List(const Call &call, int64_t block) : call(call), entry(call.offsets[block]), end(call.offsets[block + 1]) {
+        key = entry < end ? call.start[entry] : 0;
+    }
+
+    bool next(Chunk &chunk) {
+        int n = 0;
+        uint32_t common = EVERY_ROW;
+        while (entry < end && n < CHUNK) {
+            int32_t stop = call.stop[entry], take = stop - key < CHUNK - n ? stop - key : CHUNK - n;
+            uint32_t seen = call.seen[entry];
+            common &= seen;
+            for (int i = 0; i < take; i++, n++) chunk.index[n] = key++, chunk.seen[n] = seen;
+            if (key == stop && ++entry < end) key = call.start[entry];
+        }
+        chunk.count = n;
+        for (; n % KEYS; n++) chunk.index[n] = chunk.index[0], chunk.seen[n] = 0;
+        chunk.padded = n;
+        chunk.masked = n > chunk.count || common != EVERY_ROW;
+        return n > 0;
+    }
+};
+
+INLINE ints sees(uint32_t seen, int half) {
+    ints bit;
+    for (int i = 0; i < LANES; i++) bit[i] = int32_t(1u << (half * LANES + i));
+    return (bit & int32_t(seen)) != 0;
+}
+
+struct Memory {  // of one thread, handed out in parts
+    float *start, *next;
+    explicit Memory(int64_t numbers) { next = start = (float *)aligned_alloc(64, numbers * sizeof(float)); }
+    ~Memory() { free(start); }
+    float *take(int64_t numbers) { return (next += numbers) - numbers; }
+};
+
+INLINE vec &at(float *columns, int line, int half) { return *(vec *)(columns + line * ROWS + half * LANES); }
+
+// ---- forward --------------------------------------------------------------------------------------------------------
+
+class Forward {
+    const Call &call;
+    float scale, *rows, *queries, *output_rows, *output, *keys, *values, *weights;
+    vec most[2], total[2];  // of each row: the largest score so far, and the sum of e^(score - largest)
+    Chunk chunk;
+
+    // Scores to weights; what came before is scaled to a new largest score.
+    template <bool MASKED> void softmax() {
+        vec top[2] = {most[0], most[1]}, sum[2] = {}, factor[2];
+        for (int i = 0; i < chunk.padded; i++)
+            for (int w = 0; w < 2; w++) {
+                vec score = at(weights, i, w) * scale;
+                if (MASKED) score = sees(chunk.seen[i], w) ? score : vec{} + LOWEST;
+                at(weights, i, w) = score;
+                top[w] = larger(top[w], score);
+            }
+        for (int i = 0; i < chunk.padded; i++)
+            for (int w = 0; w < 2; w++) {
+                vec weight = exponential(at(weights, i, w) - top[w]);
+                if (MASKED) weight = sees(chunk.seen[i], w) ? weight : vec{};
+                at(weights, i, w) = weight;
+                sum[w] += weight;
+            }
+        for (int w = 0; w < 2; w++) {
+            factor[w] = exponential(most[w] - top[w]);
+            total[w] = total[w] * factor[w] + sum[w];
+            most[w] = top[w];
+        }
+        scale_output(factor);
+    }
+
+    void scale_output(const vec *factor) {
+        for (int d = 0; d < padded(call.dim_v); d++)
+            for (int w = 0; w < 2; w++) at(output, d, w) *= factor[w];
+    }
+
+    template <class T> void finish(int64_t b, int64_t h, const int32_t *index) {
+        vec inverse[2];
+        for (int w = 0; w < 2; w++) inverse[w] = total[w] == 0.0f ? vec{} : 1.0f / total[w];  // NaN stays NaN
+        scale_output(inverse);
+        to_rows(output, output_rows, call.dim_v);
+        scatter(output_rows, call.output.of<T>(b, h), call.output.row, index, call.dim_v);
+        float *lse = call.lse.of<float>(b, h);
+        for (int r = 0; r < ROWS; r++) {
+            float sum = total[r / LANES][r % LANES], largest = most[r / LANES][r % LANES];
+            if (index[r] >= 0) lse[index[r] * call.lse.row] = sum == 0.0f ? 0.0f : largest + logf(sum);
+        }
+    }
+
+public:
+    static int64_t numbers(const Call &call) {
+        return (2 * ROWS + CHUNK) * (padded(call.dim) + padded(call.dim_v)) + CHUNK * ROWS;
+    }
+
+    Forward(const Call &call, float scale, Memory &memory) : call(call), scale(scale) {
+        rows = memory.take(ROWS * padded(call.dim)), queries = memory.take(ROWS * padded(call.dim));
+        output_rows = memory.take(ROWS * padded(call.dim_v)), output = memory.take(ROWS * padded(call.dim_v));
+        keys = memory.take(CHUNK * padded(call.dim)), values = memory.take(CHUNK * padded(call.dim_v));
+        weights = memory.take(CHUNK * ROWS);
+    }
+
+    template <class T> void block(int64_t b, int64_t h, int64_t number) {
+        const int32_t *index = call.rows + number * ROWS;
+        int64_t kv = h / (call.heads / call.kv_heads);
+        gather(call.q.of<T>(b, h), call.q.row, index, ROWS, call.dim, ROWS, rows);
+        to_columns(rows, queries, call.dim);
+        memset(output, 0, sizeof(float) * ROWS * padded(call.dim_v));
+        for (int w = 0; w < 2; w++) most[w] = vec{} + LOWEST, total[w] = vec{};
+        for (List list(call, number); list.next(chunk);) {
+            gather(call.k.of<T>(b, kv), call.k.row, chunk.index, chunk.padded, call.dim, CHUNK, keys);
+            sum_numbers(keys, queries, chunk.padded, call.dim, weights);
+            chunk.masked ? softmax<true>() : softmax<false>();
+            gather(call.v.of<T>(b, kv), call.v.row, chunk.index, chunk.padded, call.dim_v, CHUNK, values);
+            sum_keys(values, weights, chunk.padded, call.dim_v, output);
+        }
+        finish<T>(b, h, index);
+    }
+};
+
+template <class T> void forward(const Call &call, float scale) {
+#pragma omp parallel num_threads(call.threads)
+    {
+        Memory memory(Forward::numbers(call));
+        Forward work(call, scale, memory);
+#pragma omp for schedule(dynamic, 4)
+        for (int64_t i = 0; i < call.batch * call.heads * call.blocks; i++) {
+            int64_t b = i / call.blocks / call.heads, h = i / call.blocks % call.heads;
+            work.block<T>(b, h, call.lists(b, h) + i % call.blocks);
+        }
+    }
+}
+
+// ---- backward -------------------------------------------------------------------------------------------------------
+
+class Backward {
+    const Call &call;
+    float scale, *rows, *queries, *grad_rows, *grads, *grad_q, *output, *keys, *values, *weights, *slopes;
+    vec lse[2], inner[2];  // of each row: log of the sum of e^score; the mean gradient of its weights
+    Chunk chunk;
+
+    // Scores to weights, and gradients of weights to gradients of scores.
+    template <bool MASKED> void softmax() {
+        for (int i = 0; i < chunk.padded; i++)
+            for (int w = 0; w < 2; w++) {
+                vec weight = exponential(at(weights, i, w) * scale - lse[w]);
+                vec slope = weight * (at(slopes, i, w) - inner[w]) * scale;
+                if (MASKED) weight = sees(chunk.seen[i], w) ? weight : vec{};
+                if (MASKED) slope = sees(chunk.seen[i], w) ? slope : vec{};
+                at(weights, i, w) = weight;
+                at(slopes, i, w) = slope;
+            }
+    }
+
+    template <class T> void begin(int64_t b, int64_t h, const int32_t *index) {
+        gather(call.q.of<T>(b, h), call.q.row, index, ROWS, call.dim, ROWS, rows);
+        gather(call.grad.of<T>(b, h), call.grad.row, index, ROWS, call.dim_v, ROWS, grad_rows);
+        gather(call.output.of<T>(b, h), call.output.row, index, ROWS, call.dim_v, ROWS, output);
+        to_columns(rows, queries, call.dim);
+        to_columns(grad_rows, grads, call.dim_v);
+        const float *of_rows = call.lse.of<float>(b, h);
+        for (int r = 0; r < ROWS; r++) {
+            vec sum = {};
+            for (int64_t d = 0; d < padded(call.dim_v); d += LANES) {
+                int64_t place = (d / PANEL * ROWS + r) * PANEL + d % PANEL;
+                sum += load(output + place) * load(grad_rows + place);
+            }
+            float all = 0;
+            for (int i = 0; i < LANES; i++) all += sum[i];
+            inner[r / LANES][r % LANES] = all;
+            lse[r / LANES][r % LANES] = index[r] < 0 ? 0.0f : of_rows[index[r] * call.lse.row];
+        }
+    }
+
+public:
+    static int64_t numbers(const Call &call) {
+        return (3 * ROWS + CHUNK) * (padded(call.dim) + padded(call.dim_v)) + 2 * CHUNK * ROWS;
+    }
+
+    Backward(const Call &call, float scale, Memory &memory) : call(call), scale(scale) {
+        rows = memory.take(ROWS * padded(call.dim)), queries = memory.take(ROWS * padded(call.dim));
+        grad_rows = memory.take(ROWS * padded(call.dim_v)), grads = memory.take(ROWS * padded(call.dim_v));
+        grad_q = memory.take(ROWS * padded(call.dim)), output = memory.take(ROWS * padded(call.dim_v));
+        keys = memory.take(CHUNK * padded(call.dim)), values = memory.take(CHUNK * padded(call.dim_v));
+        weights = memory.take(CHUNK * ROWS), slopes = memory.take(CHUNK * ROWS);
+    }
+
+    template <class T> void block(int64_t b, int64_t h, int64_t number, float *grad_k, float *grad_v) {
+        const int32_t *index = call.rows + number * ROWS;
+        int64_t kv = h / (call.heads / call.kv_heads);
+        begin<T>(b, h, index);
+        memset(grad_q, 0, sizeof(float) * ROWS * padded(call.dim));
+        for (List list(call, number); list.next(chunk);) {
+            gather(call.k.of<T>(b, kv), call.k.row, chunk.index, chunk.padded, call.dim, CHUNK, keys);
+            gather(call.v.of<T>(b, kv), call.v.row, chunk.index, chunk.padded, call.dim_v, CHUNK, values);
+            sum_numbers(keys, queries, chunk.padded, call.dim, weights);
+            sum_numbers(values, grads, chunk.padded, call.dim_v, slopes);
+            chunk.masked ? softmax<true>() : softmax<false>();
+            sum_keys(keys, slopes, chunk.padded, call.dim, grad_q);
+            sum_rows(slopes, rows, chunk.index, chunk.count, call.dim, grad_k);
+            sum_rows(weights, grad_rows, chunk.index, chunk.count, call.dim_v, grad_v);
+        }
+        to_rows(grad_q, queries, call.dim);
+        scatter(queries, call.grad_q.of<T>(b, h), call.grad_q.row, index, call.dim);
+    }
+};
+
+// One task has a part of the blocks of all heads that share a head of keys, whose gradients it alone adds up.
+template <class T> void backward(const Call &call, float scale) {
+    int64_t heads = call.batch * call.kv_heads, group = call.heads / call.kv_heads;
+#pragma omp parallel num_threads(call.threads)
+    {
+        Memory memory(Backward::numbers(call));
+        Backward work(call, scale, memory);
+#pragma omp for schedule(dynamic, 1)
+        for (int64_t i = 0; i < call.parts * heads; i++) {
+            int64_t b = i % heads / call.kv_heads, kv = i % call.kv_heads, part = i / heads;
+            float *grad_k = call.grad_k + i * call.kv_len * call.dim, *grad_v = call.grad_v + i * call.kv_len * call.dim_v;
+            for (int64_t h = kv * group; h < (kv + 1) * group; h++)
+                for (int64_t n = part * call.blocks / call.parts; n < (part + 1) * call.blocks / call.parts; n++)
+                    work.block<T>(b, h, call.lists(b, h) + n, grad_k, grad_v);
+        }
+    }
+}
+
+// ---- what Python calls ----------------------------------------------------------------------------------------------
+
+extern "C" {
+
+int attnmask_rows() { return ROWS; }
+
+bool attnmask_runs_here() {
+#ifdef __AVX512F__
+    return __builtin_cpu_supports("x86-64-v4");
+#else
+    return __builtin_cpu_supports("x86-64-v3");
+#endif
+}
+
+void attnmask_forward(const Call *call, float scale) {
+    if (call->type == 0) forward<float>(*call, scale);
+    if (call->type == 1) forward<bfloat16>(*call, scale);
+    if (call->type == 2) forward<half>(*call, scale);
+}
+
+void attnmask_backward(const Call *call, float scale) {
+    if (call->type == 0) backward<float>(*call, scale);
+    if (call->type == 1) backward<bfloat16>(*call, scale);
+    if (call->type == 2) backward<half>(*call, scale);
+}
+}
