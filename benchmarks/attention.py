@@ -23,13 +23,13 @@ from torch.nn.functional import scaled_dot_product_attention
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import attnmask as am
 from attnmask.run.engines import numpy as oracle
-from attnmask.run.plan import choice
 from benchmarks.attention_report import MEMORY, overhead_figures, summary, write_page
 from benchmarks.measure import interleaved, loaded, save
 
 HEADS, DIM = 8, 64
 SEED = 0
 SLOW = 0.95
+UNMASKED = "unmasked"  # not a peer: the unit of the visible rate
 CALLS = 100  # short calls that are timed together
 LARGEST_DENSE = 20_000**2  # pairs of a boolean mask over all batches; SDPA makes numbers of four times the size of it
 
@@ -149,9 +149,11 @@ def training(run: Callable[..., torch.Tensor], arrays: list[torch.Tensor], grad:
 
 def measured(name: str, case: Case, options: argparse.Namespace) -> list[dict[str, Any]]:
     """The medians of one case, forward and forward + backward."""
-    arrays = inputs(case, getattr(torch, options.dtype))
+    dtype = getattr(torch, options.dtype)
+    arrays = inputs(case, dtype)
     grad = torch.randn_like(arrays[0])
     runs, started = peers(case), time.perf_counter()
+    unmasked = Unmasked(min(case.frame.kv_len, 4096), dtype)
     forward(runs["attnmask"], arrays)
     first = time.perf_counter() - started
     rows = []
@@ -160,20 +162,25 @@ def measured(name: str, case: Case, options: argparse.Namespace) -> list[dict[st
             if options.flex:
                 runs |= flex(case, arrays)
             chosen = {key: lambda run=run: forward(run, arrays) for key, run in runs.items()}
+            chosen[UNMASKED] = unmasked.forward
         else:
             runs.pop("flex", None)
             chosen = {key: lambda run=run: training(run, arrays, grad) for key, run in runs.items()}
-        rows.append(row(name, case, work, interleaved(chosen, options.rounds, progress=False), first))
-        rows[-1]["error"] = error(case, getattr(torch, options.dtype)) if work == "training" else None
+            chosen[UNMASKED] = unmasked.training
+        seconds = interleaved(chosen, options.rounds, progress=False)
+        fastest = unmasked.pairs / seconds.pop(UNMASKED)
+        rows.append({**row(name, case, work, seconds, fastest, options.dtype), "first_call": first})
+        rows[-1]["error"] = error(case, dtype) if work == "training" else None
         print(line(rows[-1]), flush=True)
     return rows
 
 
-def row(name: str, case: Case, work: str, seconds: dict[str, float], first: float) -> dict[str, Any]:
-    """One line of the results."""
+def row(name: str, case: Case, work: str, seconds: dict[str, float], fastest: float, dtype: str) -> dict[str, Any]:
+    """One line of the results; ``fastest`` is how many pairs per second SDPA computes without a mask."""
     ours, others = seconds["attnmask"], {key: value for key, value in seconds.items() if key != "attnmask"}
     visible = case.mask.count(case.frame) * (1 if "b" in case.mask.depends_on else case.batch)
-    plan = choice(case.mask, case.frame, case.batch, HEADS, work == "training")
+    sizes = {"batch": case.batch, "heads": HEADS, "dim": DIM, "dtype": dtype}
+    plan = am.plan(case.mask, case.frame, training=work == "training", **sizes)
     return {
         "pattern": name,
         "q_len": case.frame.q_len,
@@ -181,32 +188,36 @@ def row(name: str, case: Case, work: str, seconds: dict[str, float], first: floa
         "work": work,
         "density": visible / (case.batch * case.frame.q_len * case.frame.kv_len),
         "seconds": seconds,
-        "first_call": first,
-        "calls": None if plan is None else plan.calls,
+        "engine": plan.engine,
+        "computed": plan.computed / plan.dense,
         "best_peer": min(others, key=others.__getitem__) if others else None,
         "ratio": min(others.values()) / ours if others else None,
-        "visible_per_second": visible * HEADS / ours,
+        "rate": visible * HEADS / ours / fastest,
     }
 
 
 def line(result: dict[str, Any]) -> str:
     ratio = "       -" if result["ratio"] is None else f"{result['ratio']:8.2f}"
-    rate = f"{result['rate']:6.2f}" if "rate" in result else ""
     return (
         f"{result['pattern']:26} {result['q_len']:6} x {result['kv_len']:<6} {result['work']:9} "
-        f"{100 * result['density']:6.2f} % {1e3 * result['seconds']['attnmask']:10.2f} ms {ratio} {rate}  "
+        f"{100 * result['density']:6.2f} % {1e3 * result['seconds']['attnmask']:10.2f} ms {ratio} {result['rate']:6.2f}  "
         f"{result['best_peer'] or ''}"
     )
 
 
-def unmasked_rates(lengths: list[int], options: argparse.Namespace) -> dict[str, float]:
-    """Pairs per second that SDPA computes without a mask, by kind of work, at the largest length up to 4096."""
-    case = Case(am.everything(), am.Frame(min(max(lengths), 4096)), native={})
-    arrays = inputs(case, getattr(torch, options.dtype))
-    grad, run = torch.randn_like(arrays[0]), scaled_dot_product_attention
-    works = {"forward": lambda: forward(run, arrays), "training": lambda: training(run, arrays, grad)}
-    pairs = HEADS * case.frame.q_len**2
-    return {work: pairs / took for work, took in interleaved(works, options.rounds, progress=False).items()}
+class Unmasked:
+    """SDPA without a mask, which is measured in turn with every case: what the machine gives at that moment."""
+
+    def __init__(self, length: int, dtype: torch.dtype) -> None:
+        self.arrays = inputs(Case(am.everything(), am.Frame(length)), dtype)
+        self.grad = torch.randn_like(self.arrays[0])
+        self.pairs = HEADS * length**2
+
+    def forward(self) -> None:
+        forward(scaled_dot_product_attention, self.arrays)
+
+    def training(self) -> None:
+        training(scaled_dot_product_attention, self.arrays, self.grad)
 
 
 def repeated(run: Callable[..., torch.Tensor], arrays: list[torch.Tensor]) -> None:
@@ -295,29 +306,24 @@ def measured_again(name: str, options: argparse.Namespace) -> list[dict[str, Any
     for pattern, length, work in sorted(slow):
         case = cases_at(length)[pattern]
         (new,) = measured(pattern, case, argparse.Namespace(**{**vars(options), "work": [work]}))
-        rate = unmasked_rates([length], options)[work]
         place = next(
             n
             for n, cell in enumerate(cells)
             if (cell["pattern"], cell["kv_len"], cell["work"]) == (pattern, length, work)
         )
-        cells[place] = {**new, "rate": new.pop("visible_per_second") / rate, "rounds": options.rounds}
+        cells[place] = {**new, "rounds": options.rounds}
     return cells
 
 
 def measured_all(options: argparse.Namespace) -> list[dict[str, Any]]:
     """All patterns at all lengths."""
-    rates = unmasked_rates(options.lengths, options)
     chosen = [(name, case) for length in options.lengths for name, case in cases_at(length).items()]
-    cells = [
+    return [
         cell
         for name, case in chosen
         if any(part in name for part in options.patterns)
         for cell in measured(name, case, options)
     ]
-    for cell in cells:
-        cell["rate"] = cell.pop("visible_per_second") / rates[cell["work"]]
-    return cells
 
 
 def main() -> None:

@@ -2,6 +2,9 @@
 
 import pytest
 
+from attnmask.run import calls
+from attnmask.run.engines import cpu
+
 
 @pytest.fixture
 def _fresh_compiler():
@@ -9,3 +12,19 @@ def _fresh_compiler():
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
+
+
+@pytest.fixture
+def _no_kernel(monkeypatch):
+    """As where the kernel could not be compiled."""
+    monkeypatch.setattr(cpu, "kernel", lambda: None)
+    calls._SETTLED.clear()
+    yield
+    calls._SETTLED.clear()
+
+
+@pytest.fixture(params=["our kernel", "torch's kernels"])
+def _each_engine(request):
+    """The engines that compute on the CPU where nobody asks for one."""
+    if request.param == "torch's kernels":
+        request.getfixturevalue("_no_kernel")

@@ -206,7 +206,7 @@ def test_refusals_of_arrays():
 
 
 def test_refusals_of_engines():
-    text = "engine is one of flash_attn, flex, jax, numpy, torch; got 'cuda'. Leave engine out to take the one of the arrays' library."
+    text = "engine is one of cpu, flash_attn, flex, jax, numpy, torch; got 'cuda'. Leave engine out to take the one of the arrays' library."
     refused(InputError, text, Q, Q, Q, engine="cuda")
     text = (
         "the engine 'torch' computes with arrays of torch; got arrays of numpy. "

@@ -63,7 +63,7 @@ def test_attention_on_a_graph():
     mask, random = random_graph(600, 8), np.random.default_rng(1)
     q, k, v = (random.standard_normal((1, heads, 600, 16)) for heads in (4, 2, 2))
     right = am.attention(q, k, v, mask)
-    given = am.attention(*(torch.tensor(array) for array in (q, k, v)), mask)
+    given = am.attention(*(torch.tensor(array) for array in (q, k, v)), mask, engine="torch")
     np.testing.assert_allclose(given.numpy(), right, atol=1e-12)
     assert not given[:, :, torch.from_numpy(mask.empty_rows(am.Frame(600))[0, 0])].any()
 

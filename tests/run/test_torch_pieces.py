@@ -107,7 +107,7 @@ def test_larger_sizes_as_planned(mask):
     arrays = call(mask, frame, heads=2)
     found = plan(mask, frame)
     assert_oracle(results(found, arrays), arrays, mask, frame, 1e-11)
-    public = am.attention(*(torch.tensor(array) for array in arrays[:3]), mask)
+    public = am.attention(*(torch.tensor(array) for array in arrays[:3]), mask, engine="torch")
     np.testing.assert_allclose(public.numpy(), results(found, arrays)[0], atol=1e-11)
 
 
@@ -170,18 +170,18 @@ def test_second_derivatives_are_refused():
 def test_autocast():
     arrays = inputs()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        output = am.attention(*arrays, WINDOW)
+        output = am.attention(*arrays, WINDOW, engine="torch")
     assert output.dtype == torch.bfloat16
-    torch.testing.assert_close(output.float(), am.attention(*arrays, WINDOW), atol=0.03, rtol=0.03)
+    torch.testing.assert_close(output.float(), am.attention(*arrays, WINDOW, engine="torch"), atol=0.03, rtol=0.03)
     assert all(gradient.dtype == torch.float32 for gradient in torch.autograd.grad(output.sum(), arrays))
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # SDPA gives it too
 def test_vmap_and_functional_gradients():
     arrays = [array.detach() for array in inputs()]
-    stacked = torch.func.vmap(lambda *qkv: am.attention(*(a[None] for a in qkv), WINDOW)[0])(*arrays)
-    torch.testing.assert_close(stacked, am.attention(*arrays, WINDOW))
-    by_q = torch.func.grad(lambda q: am.attention(q, *arrays[1:], WINDOW).sum())(arrays[0])
+    stacked = torch.func.vmap(lambda *qkv: am.attention(*(a[None] for a in qkv), WINDOW, engine="torch")[0])(*arrays)
+    torch.testing.assert_close(stacked, am.attention(*arrays, WINDOW, engine="torch"))
+    by_q = torch.func.grad(lambda q: am.attention(q, *arrays[1:], WINDOW, engine="torch").sum())(arrays[0])
     assert by_q.isfinite().all()
 
 
@@ -190,5 +190,5 @@ def test_memory_follows_what_is_visible():
     resource = pytest.importorskip("resource")
     q = torch.randn(1, 1, 16384, 16)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    am.attention(q, q, q, am.causal() & am.window(255))
+    am.attention(q, q, q, am.causal() & am.window(255), engine="torch")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000

@@ -1,7 +1,7 @@
 """Attention behaves as ``scaled_dot_product_attention`` does under everything that torch can do to a function.
 
-The masks take each way through the engine: the kernel that knows the mask, one call on some keys, pieces, one call with
-a mask, and a selection. What SDPA computes with the same mask as an array is what is expected, and what it refuses may
+The masks take each way through torch's kernels: the one that knows the mask, one call on some keys, pieces, one call
+with a mask, and a selection; our own kernel takes all but the last. What SDPA computes with the same mask as an array is what is expected, and what it refuses may
 be refused.
 """
 
@@ -30,6 +30,7 @@ MASKS = {
     "selection": am.causal() & am.top_k_blocks(4, 16),
 }
 PIECES = {"pieces", "pieces with tables", "pairs one by one"}
+EACH_ENGINE = pytest.mark.usefixtures("_each_engine")
 EVERY_MASK = pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
 NO_BATCHING_RULE = pytest.mark.filterwarnings("ignore:There is a performance drop")  # SDPA's own
 
@@ -102,6 +103,7 @@ LAYOUTS = {
 }
 
 
+@EACH_ENGINE
 @EVERY_MASK
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_layouts(mask, layout):
@@ -110,6 +112,7 @@ def test_layouts(mask, layout):
     assert_same(mask, [layout(array.detach()).requires_grad_() for array in inputs()])
 
 
+@EACH_ENGINE
 @EVERY_MASK
 @pytest.mark.parametrize("which", [(0,), (1,), (2,), (0, 2), ()])
 def test_some_want_no_gradient(mask, which):
@@ -120,6 +123,7 @@ def test_some_want_no_gradient(mask, which):
         assert not am.attention(*arrays, mask).requires_grad
 
 
+@EACH_ENGINE
 @EVERY_MASK
 def test_gradient_that_is_expanded(mask):
     """``output.sum()`` sends back one number for all, with stride 0."""
@@ -130,6 +134,7 @@ def test_gradient_that_is_expanded(mask):
     torch.testing.assert_close(given, right, rtol=2e-4, atol=2e-5)
 
 
+@EACH_ENGINE
 @EVERY_MASK
 def test_gradients_accumulate_and_inputs_stay(mask):
     arrays, before = inputs(), inputs(grad=False)
@@ -144,6 +149,7 @@ def test_gradients_accumulate_and_inputs_stay(mask):
 # Modes.
 
 
+@EACH_ENGINE
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("of_inputs", [torch.float32, torch.float64, torch.bfloat16])
@@ -159,6 +165,7 @@ def test_autocast(mask, dtype, of_inputs):
         assert gradient.isfinite().all()
 
 
+@EACH_ENGINE
 @EVERY_MASK
 def test_inference_then_training(mask):
     arrays = inputs(n=N + 1)  # a frame that no other test has: all that is kept is made in inference mode
@@ -175,6 +182,7 @@ def depends_on(mask):
     return (mask.mask if isinstance(mask, am.Selection) else mask).depends_on
 
 
+@EACH_ENGINE
 @EVERY_MASK
 def test_deterministic_algorithms(mask):
     torch.use_deterministic_algorithms(True)
@@ -186,6 +194,7 @@ def test_deterministic_algorithms(mask):
         assert torch.equal(one, other)
 
 
+@EACH_ENGINE
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
 def test_under_another_default_device_and_dtype(mask):
     arrays = inputs()
@@ -219,6 +228,7 @@ def state():
     }
 
 
+@EACH_ENGINE
 @EVERY_MASK
 @pytest.mark.parametrize("grad", [True, False])
 def test_no_global_state_is_changed(mask, grad):
@@ -282,6 +292,7 @@ def second(function, arrays):
     return torch.autograd.grad(sum(part.square().sum() for part in first), arrays)
 
 
+@EACH_ENGINE
 @pytest.mark.parametrize(
     "name",
     MASKS,

@@ -48,15 +48,27 @@ def library_of(*arrays: Any) -> str:
     )
 
 
-@functools.lru_cache(maxsize=64)
+def faked(array: Any) -> bool:
+    """Whether torch keeps shapes and computes no numbers: what it makes of a mask now must not be kept for later."""
+    torch, fake = sys.modules["torch"], sys.modules.get("torch._subclasses.fake_tensor")
+    if fake is None:
+        return False
+    mode = torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE)
+    return mode is not None or isinstance(array, fake.FakeTensor)
+
+
 def _torch_table(table: Table, device: Any) -> Any:
     return sys.modules["torch"].tensor(numpy_of(table), device=device)
+
+
+_kept_torch_table = functools.lru_cache(maxsize=64)(_torch_table)
 
 
 def _table_in(library: str, table: Table, at: tuple[Any, ...]) -> Any:
     if library == "torch":
         devices = [place.device for place in at if hasattr(place, "device")]
-        return _torch_table(table, devices[0] if devices else "cpu")
+        make = _torch_table if any(map(faked, at)) else _kept_torch_table
+        return make(table, devices[0] if devices else "cpu")
     return sys.modules["jax.numpy"].asarray(numpy_of(table)) if library == "jax" else numpy_of(table)
 
 

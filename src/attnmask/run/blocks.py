@@ -17,7 +17,7 @@ from attnmask.define.fit import fit
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.lower.intervals import intervals_within
-from attnmask.lower.runs import Ints, Runs, spread
+from attnmask.lower.runs import Ints, Runs, merged, spread
 
 MOST_LOOKED_AT = 1 << 28  # pairs evaluated to find the runs
 ENOUGH = 0.6  # of the computed pairs visible: rows are not reordered
@@ -51,6 +51,15 @@ class Blocks(NamedTuple):
         """Pairs that are computed, over the batches and heads of ``rows``."""
         return int((self.stop - self.start).sum(dtype=np.int64)) * int(self.rows.shape[3])
 
+    def dense(self, q_len: int, kv_len: int) -> NDArray[np.bool_]:
+        """True where visible (batch, heads, q_len, kv_len), as the lists say it."""
+        batch, heads, blocks, size = self.rows.shape
+        block = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+        entry, lane = np.nonzero(self.seen[:, None] >> np.arange(size) & 1)
+        row = self.rows.reshape(-1, size)[block[entry], lane] + block[entry] // blocks * q_len
+        runs = merged(batch * heads * q_len, row, self.start[entry].astype(int), self.stop[entry].astype(int), 1)
+        return runs.dense(kv_len).reshape(batch, heads, q_len, kv_len) == 1
+
 
 @functools.lru_cache(maxsize=64)
 def blocks_of(mask: Mask, frame: Frame, size: int) -> Blocks | None:
@@ -58,11 +67,10 @@ def blocks_of(mask: Mask, frame: Frame, size: int) -> Blocks | None:
 
     >>> import attnmask as am
     >>> found = blocks_of(am.causal(), am.Frame(4), 2)
-    >>> for block in range(2):
-    ...     entries = slice(*found.offsets[block : block + 2])
-    ...     print(found.rows[0, 0, block], *zip(found.start[entries], found.stop[entries], found.seen[entries]))
-    [0 1] (0, 1, 3) (1, 2, 2)
-    [2 3] (0, 3, 3) (3, 4, 2)
+    >>> found.rows[0, 0].tolist(), found.offsets.tolist()
+    ([[0, 1], [2, 3]], [0, 2, 4])
+    >>> list(zip(found.start.tolist(), found.stop.tolist(), map(bin, found.seen)))
+    [(0, 1, '0b11'), (1, 2, '0b10'), (0, 3, '0b11'), (3, 4, '0b10')]
 
     Args:
         mask: the mask.

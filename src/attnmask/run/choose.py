@@ -18,10 +18,7 @@ from attnmask.errors import InputError
 from attnmask.exchange.common import EVERYTHING, is_causal_from_start
 from attnmask.lower.forms import tiles
 from attnmask.run import engines
-from attnmask.run.blocks import blocks_of
 from attnmask.run.compiled import constant_when_compiled
-from attnmask.run.cost import EDGE
-from attnmask.run.kernel import kernel
 from attnmask.run.request import Request
 
 # The rules for a GPU follow from what is computed, not from a measurement of ours: PyTorch reports FlexAttention at 0.85
@@ -29,10 +26,6 @@ from attnmask.run.request import Request
 # another, slower kernel. Shorter calls are mostly launch, for which compiling is not worth its seconds.
 LONG = 1 << 20  # pairs per head from which FlexAttention is considered
 SPARSE = 0.5  # of the 128 x 128 blocks that are not empty, up to which it is taken
-
-# Measured on x86-64 (docs/decisions/0005): the time of a pair in our kernel over that in SDPA without a mask.
-PAIR = {"avx512": 0.55, "avx2": 1.2}
-FEWEST = 16  # query rows, below which most of a block is empty
 
 
 @functools.cache
@@ -60,34 +53,18 @@ def choose(engine: str | None, request: Request) -> ModuleType:
 
 def fastest(request: Request) -> str:
     """The name of the engine to take where none is asked for."""
-    frame = request.frame
-    if request.library == "torch" and request.setting.device == "cpu":
-        return "cpu" if refusal("cpu", request) is None and _kernel_pays(request) else "torch"
-    if request.library != "torch" or request.setting.device != "cuda":
+    mask, frame, device = request.mask, request.frame, request.setting.device
+    if request.library != "torch" or device not in ("cpu", "cuda"):
         return request.library
-    if _known_to_all(request):
+    if device == "cpu":
+        return "cpu" if refusal("cpu", request) is None and _module("cpu").pays(request) else "torch"
+    if mask == EVERYTHING or is_causal_from_start(mask, frame):
         return "torch"
     if refusal("flash_attn", request) is None:
         return "flash_attn"
     if frame.q_len * frame.kv_len >= LONG and refusal("flex", request) is None and _blocks(request) <= SPARSE:
         return "flex"
     return "torch"
-
-
-def _known_to_all(request: Request) -> bool:
-    """Whether SDPA needs no array for the mask."""
-    return request.mask == EVERYTHING or is_causal_from_start(request.mask, request.frame)
-
-
-def _kernel_pays(request: Request) -> bool:
-    """Whether our kernel is faster than SDPA where that needs no mask, or than computing the visible pairs one by one."""
-    found = kernel()
-    assert found is not None, "it does not refuse"
-    blocks = blocks_of(request.mask, request.frame, found.rows)
-    assert blocks is not None, "it does not refuse"
-    few = PAIR[found.variant] * blocks.computed > EDGE * blocks.visible
-    few = few or request.frame.q_len < FEWEST
-    return not few and (PAIR[found.variant] < 1 or not _known_to_all(request))
 
 
 def _blocks(request: Request) -> float:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
+from attnmask.lower.arrays import faked
 
 
 class Setting(NamedTuple):
@@ -16,7 +17,7 @@ class Setting(NamedTuple):
         dtype: the number format that is computed in, as ``"float32"``; under torch.autocast, that of it.
         device: the kind of device: ``"cpu"``, ``"cuda"``, ``"meta"``.
         grad: whether gradients will be asked for.
-        transformed: whether torch.func (vmap, grad, ...) is looking at the operations inside.
+        transformed: whether torch.func (vmap, grad, ...) or fake tensors look at the operations inside.
         fused: whether torch.nn.attention.sdpa_kernel allows fused kernels.
     """
 
@@ -89,6 +90,6 @@ def setting_of(arrays: dict[str, Any]) -> Setting:
     if device in ("cpu", "cuda") and torch.is_autocast_enabled(device) and dtype != torch.float64:
         dtype = torch.get_autocast_dtype(device)
     grad = torch.is_grad_enabled() and any(array.requires_grad for array in arrays.values())
-    transformed = bool(torch._C._are_functorch_transforms_active())
+    transformed = bool(torch._C._are_functorch_transforms_active()) or faked(q)
     fused = bool(torch.backends.cuda.flash_sdp_enabled())  # what sdpa_kernel switches, on the CPU too
     return Setting(str(dtype).removeprefix("torch."), device, grad, transformed, fused)

@@ -8,13 +8,12 @@ from typing import Any
 import torch
 
 from attnmask.run.blocks import Blocks
-from attnmask.run.kernel import Array, Call, kernel
+from attnmask.run.kernel import Array, Call, kernels
 from attnmask.run.torch_pieces import SECOND, autocast
 
 TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 TASKS = 2  # per thread, so that one with less to do can take another
 
-NOWHERE = (None, 0, 0, 0)
 LISTS = "Tensor rows, Tensor offsets, Tensor start, Tensor stop, Tensor seen"
 
 # Operations of torch, so that whoever watches what torch executes sees the call: recorders, counters, fake tensors.
@@ -80,7 +79,7 @@ def _rows(q: Any, k: Any, v: Any, *lists: Any) -> tuple[Any, Any]:
     lse = torch.empty(batch, heads, q_len, dtype=torch.float32, device="cpu")
     arrays = [_straight(array) for array in (q, k, v)]
     call = _call(arrays, of_blocks, (*arrays, output, lse.unsqueeze(3)))
-    _kernel().forward(byref(call), scale)
+    kernels()[of_blocks[0].shape[3]].forward(byref(call), scale)
     return output, lse
 
 
@@ -89,22 +88,16 @@ def _rows_backward(grad: Any, q: Any, k: Any, v: Any, output: Any, lse: Any, *li
     grad_q = torch.empty_like(q, memory_format=torch.contiguous_format)
     parts = max(1, min(-(-TASKS * torch.get_num_threads() // (k.shape[0] * k.shape[1])), of_blocks[0].shape[2]))
     grad_k, grad_v = (torch.zeros(parts, *array.shape, dtype=torch.float32, device="cpu") for array in (k, v))
-    arrays = [_straight(array) for array in (q, k, v)]
-    call = _call(arrays, of_blocks, (*arrays, output, lse.unsqueeze(3), _straight(grad), grad_q))
+    arrays = [_straight(array) for array in (q, k, v, output, lse.unsqueeze(3), grad)]
+    call = _call(arrays, of_blocks, (*arrays, grad_q))
     call.parts, call.grad_k, call.grad_v = parts, grad_k.data_ptr(), grad_v.data_ptr()
-    _kernel().backward(byref(call), scale)
+    kernels()[of_blocks[0].shape[3]].backward(byref(call), scale)
     return grad_q, *((total[0] if parts == 1 else total.sum(0)).to(q.dtype) for total in (grad_k, grad_v))
 
 
 def _straight(array: Any) -> Any:
     """The kernel wants the numbers of a row side by side."""
     return array if array.stride(3) == 1 else array.contiguous()
-
-
-def _kernel() -> Any:
-    found = kernel()
-    assert found is not None, "the engine refuses where there is no kernel"
-    return found
 
 
 def _call(arrays: Any, lists: Any, pointers: Any) -> Call:

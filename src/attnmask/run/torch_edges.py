@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from attnmask.lower.runs import Runs, spread
 from attnmask.run.plan import Plan, part_of
@@ -19,7 +20,7 @@ from attnmask.run.torch_pieces import SECOND, autocast
 
 with warnings.catch_warnings():  # torch says once per process that its sparse tensors may change
     warnings.simplefilter("ignore")
-    with torch._C._DisableFuncTorch():  # this file may be imported inside a transform
+    with torch._C._DisableFuncTorch(), unset_fake_temporarily():  # this file may be imported inside a transform
         torch.sparse_csr_tensor([0, 1], [0], [0.0], (1, 1), device="cpu")
 
 

@@ -83,7 +83,7 @@ def numeric_gradients(q, k, v, grad, mask, frame, step=1e-6):
 def in_torch(mask, frame, dtype):
     arrays = [torch.tensor(array, dtype=dtype) for array in call(mask, frame)]
     q, k, v = (array.requires_grad_() for array in arrays[:3])
-    output = am.attention(q, k, v, mask, frame=frame)
+    output = am.attention(q, k, v, mask, frame=frame, engine="torch")
     return [part.detach().double().numpy() for part in (output, *torch.autograd.grad(output, (q, k, v), arrays[3]))]
 
 
@@ -170,6 +170,9 @@ def uncompiled(scale, grouped, *kind):
 
 
 def test_every_engine_is_here():
-    elsewhere = {"flash_attn"}  # needs a package and a GPU: test_flash_attn_engine.py, test_cuda.py
+    elsewhere = {
+        "cpu",
+        "flash_attn",
+    }  # test_cpu_engine.py; test_flash_attn_engine.py and test_cuda.py, for want of a GPU
     known = {"numpy", "torch", "jax", "flex"} | elsewhere
     assert set(engine_names()) == known, "a new engine needs its conformance test in this file"

@@ -6,13 +6,19 @@ from typing import Any
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
+from attnmask.exchange.common import EVERYTHING, is_causal_from_start
 from attnmask.run.blocks import Blocks, blocks_of
+from attnmask.run.cost import EDGE
 from attnmask.run.kernel import kernel, missing
 from attnmask.run.request import Request, Work
 
 LIBRARY = "torch"
 
 DTYPES = ("float32", "bfloat16", "float16")
+
+# Measured on x86-64 (docs/decisions/0005).
+PAIR = {"avx512": 0.55, "avx2": 1.2}  # the time of a pair, over that of a pair in SDPA without a mask
+FEWEST = 16  # query rows, below which most of a block is empty
 
 
 def refusal(request: Request) -> str | None:
@@ -21,7 +27,7 @@ def refusal(request: Request) -> str | None:
     reasons = {
         f"it runs on cpu, not on {setting.device}": setting.device != "cpu",
         f"it computes {', '.join(DTYPES)}, not {setting.dtype}": setting.dtype not in DTYPES,
-        "torch.func cannot look into it": setting.transformed,
+        "torch.func and fake tensors cannot look into it": setting.transformed,
         "torch.nn.attention.sdpa_kernel forbids fused kernels": not setting.fused,
     }
     found = next((reason for reason, applies in reasons.items() if applies), None)
@@ -34,6 +40,16 @@ def refusal(request: Request) -> str | None:
         if _blocks(request.mask, request.frame) is not None
         else "the keys that each row sees are too costly to find"
     )
+
+
+def pays(request: Request) -> bool:
+    """Whether it is faster than what torch has: SDPA where that needs no mask, or the visible pairs one by one."""
+    mask, frame, found = request.mask, request.frame, kernel()
+    assert found is not None, "it would have been refused"
+    pair, blocks = PAIR[found.variant], _known(mask, frame)
+    if pair > 1 and (mask == EVERYTHING or is_causal_from_start(mask, frame)):
+        return False
+    return frame.q_len >= FEWEST and pair * blocks.computed <= EDGE * blocks.visible
 
 
 def work(request: Request) -> Work:

@@ -17,6 +17,7 @@ from attnmask.define.fit import fit
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.exchange.common import EVERYTHING, is_causal_from_start
+from attnmask.lower.arrays import faked
 from attnmask.lower.grid import dense_torch
 from attnmask.run import torch_edges, torch_pieces
 from attnmask.run.compiled import Data, compiling, data_of, mask_of, opaque
@@ -62,7 +63,7 @@ def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) ->
     if mask == EVERYTHING:
         return scaled_dot_product_attention(q, k, v, scale=scale, enable_gqa=grouped)
     training = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
-    found = None if compiling() else choice(mask, frame, q.shape[0], q.shape[1], training)
+    found = None if compiling() or faked(q) else choice(mask, frame, q.shape[0], q.shape[1], training)
     if found is not None and found.single is not None:
         return _one_call(q, k, v, found, scale)
     if found is not None and torch_pieces.supported(q, k, v):
@@ -103,7 +104,7 @@ def _seen(mask: Mask, frame: Frame, q: Any, dtype: torch.dtype) -> tuple[Any, An
     """
     if compiling():
         return _opened(traced(mask, frame, q), frame)
-    if frame.q_len * frame.kv_len <= KEPT:
+    if frame.q_len * frame.kv_len <= KEPT and not faked(q):
         return _kept(mask, frame, q.device, dtype)
     return _opened(dense_torch(mask, frame, q.device), frame)
 

@@ -50,10 +50,15 @@ class Kernel(NamedTuple):
     backward: Any
 
 
-@functools.cache
 def kernel() -> Kernel | None:
     """The fastest kernel that runs here; None where there is none."""
-    return next(filter(None, map(_loaded, VARIANTS)), None)
+    return next(iter(kernels().values()), None)
+
+
+@functools.cache
+def kernels() -> dict[int, Kernel]:
+    """The kernels that run here by their rows per block, the fastest first."""
+    return {found.rows: found for found in map(_loaded, VARIANTS) if found is not None}
 
 
 def missing() -> str:

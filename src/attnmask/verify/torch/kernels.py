@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from attnmask.run.blocks import Blocks
+
 Bools = NDArray[np.bool_]
 
 GAP = 1000.0  # a score this far below the largest of its row has weight exactly 0 in every floating-point format
@@ -48,6 +50,13 @@ def fused(arguments: dict[str, Any]) -> torch.Tensor:
     if bias is None:
         return visible
     return visible & (bias if bias.dtype == torch.bool else visible_in_scores(bias.expand(shape)))
+
+
+def rows(arguments: dict[str, Any]) -> torch.Tensor:
+    """Visible cells of attnmask's own kernel."""
+    lists = [arguments[name].numpy() for name in ("rows", "offsets", "start", "stop", "seen")]
+    dense = Blocks(*lists, visible=0, kept={}).dense(arguments["q"].shape[2], arguments["k"].shape[2])
+    return torch.from_numpy(dense)
 
 
 def native(arguments: dict[str, Any]) -> torch.Tensor:

@@ -79,6 +79,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch is not analyse
         if name.startswith("_scaled_dot_product") and not name.endswith("backward"):
             arguments = kernels.arguments_of(function, args, kwargs)
             self._note(kernels.fused(arguments), "torch.sdpa", ())
+        elif function.namespace == "attnmask" and name == "rows":
+            self._note(kernels.rows(kernels.arguments_of(function, args, kwargs)), "attnmask", ())
         elif name in NATIVE:
             self._note(kernels.native(kernels.arguments_of(function, args, kwargs)), "torch.mha", ())
         elif name in SOFTMAX:

@@ -1,0 +1,224 @@
+"""attnmask's own kernel gives what the oracle gives, in each of its variants; where it is missing, torch computes."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import attnmask as am
+from attnmask.define.fit import fit
+from attnmask.errors import InputError
+from attnmask.run import kernel
+from attnmask.run.blocks import blocks_of
+from attnmask.run.engines import numpy as oracle
+from attnmask.run.kernel import kernels
+from tests.run.small_pieces import EXAMPLES, NAMES
+
+torch = pytest.importorskip("torch")
+
+from attnmask.run.torch_blocks import attend  # noqa: E402
+
+CAUSAL = am.causal()
+WINDOW = CAUSAL & am.window(20)
+EACH_KERNEL = pytest.mark.parametrize("size", sorted(kernels()), ids=lambda size: kernels()[size].variant)
+
+
+def test_the_kernel_is_here():
+    """These tests would pass without it; on x86-64 and Linux, with a compiler, it must be."""
+    assert kernels(), kernel.missing()
+
+
+def call(mask, frame, dim, dim_v, heads=4):
+    """q, k, v and a gradient of the output as NumPy arrays, with grouped heads."""
+    fitted = fit(mask, frame)
+    batch, heads = fitted.batch if fitted.batch > 1 else 2, fitted.heads if fitted.heads > 1 else heads
+    kv_heads = heads // 2 if heads % 2 == 0 else 1
+    random = np.random.default_rng(0)
+    shapes = [(heads, frame.q_len, dim), (kv_heads, frame.kv_len, dim), (kv_heads, frame.kv_len, dim_v)]
+    return [random.standard_normal((batch, *shape)) for shape in (*shapes, (heads, frame.q_len, dim_v))]
+
+
+def results(mask, frame, arrays, size, dtype=torch.float32):
+    *qkv, grad = (torch.tensor(array, dtype=dtype) for array in arrays)
+    q, k, v = (array.requires_grad_() for array in qkv)
+    output = attend(q, k, v, blocks_of(mask, frame, size), 1 / math.sqrt(q.shape[3]))
+    parts = (output, *torch.autograd.grad(output, (q, k, v), grad))
+    assert {part.dtype for part in parts} == {dtype}
+    return [part.detach().double().numpy() for part in parts]
+
+
+def assert_oracle(mask, frame, arrays, size, dtype=torch.float32, tolerance=None):
+    arrays = [torch.tensor(array, dtype=dtype).double().numpy() for array in arrays]
+    given, scale = results(mask, frame, arrays, size, dtype), 1 / math.sqrt(arrays[0].shape[3])
+    right = oracle.attention(*arrays[:3], mask, frame, scale), *oracle.gradients(*arrays, mask, frame, scale)
+    allowed = tolerance or 20 * torch.finfo(dtype).eps
+    for name, one, other in zip(("output", "dq", "dk", "dv"), given, right, strict=True):
+        np.testing.assert_allclose(one, other, atol=allowed, rtol=allowed, err_msg=f"{name} of {mask}")
+    empty = np.broadcast_to(mask.empty_rows(frame), given[0].shape[:3])
+    assert not given[0][empty].any()
+    assert not given[1][empty].any()
+
+
+@EACH_KERNEL
+@pytest.mark.parametrize(("mask", "frame"), EXAMPLES, ids=NAMES)
+def test_every_kind(mask, frame, size):
+    assert_oracle(mask, frame, call(mask, frame, 4, 3), size)
+
+
+@EACH_KERNEL
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("dims", [(1, 1), (8, 24), (16, 16), (40, 33), (64, 64), (80, 128), (192, 65)], ids=str)
+def test_dims_and_dtypes(dims, dtype, size):
+    """Panels of 64 numbers, vectors of 8 or 16, and what is left over of each."""
+    frame = am.Frame(70, 90, align="end")
+    assert_oracle(WINDOW, frame, call(WINDOW, frame, *dims), size, dtype)
+
+
+LARGER = [
+    am.everything(),
+    CAUSAL,
+    CAUSAL & am.window(40),
+    am.window(130, 70),
+    CAUSAL & am.documents(lengths=[300, 20, 480]),
+    CAUSAL & am.padding([800, 310, 0]),
+    CAUSAL & am.padding([800, 310, 0], side="left", kv_len=800),
+    am.prefix(200) | CAUSAL,
+    CAUSAL & (am.sinks(4) | am.window(100)),
+    am.dilated(3) & am.window(100),
+    am.random_blocks(800, 50, 2),
+    am.grid([20, 40], 5),
+    am.block_diffusion(400, 16),
+    am.same(am.h % 2, am.k % 2) & CAUSAL,
+]
+
+
+@EACH_KERNEL
+@pytest.mark.parametrize("mask", LARGER, ids=str)
+def test_larger_sizes(mask, size):
+    frame = am.Frame(800, heads=4 if "h" in mask.depends_on else None)
+    assert_oracle(mask, frame, call(mask, frame, 16, 16), size, tolerance=2e-5)
+
+
+@EACH_KERNEL
+@pytest.mark.parametrize("mask", LARGER[1:7], ids=str)
+def test_rectangular_frames(mask, size):
+    frame = am.Frame(500, 800, align="end")
+    assert_oracle(mask, frame, call(mask, frame, 16, 16), size, tolerance=2e-5)
+
+
+@EACH_KERNEL
+def test_gradients_of_keys_in_parts(size):
+    """With more threads than heads, blocks of one head are summed apart; the sums are the same each time."""
+    frame, threads = am.Frame(300), torch.get_num_threads()
+    arrays = [array[:1, :1] for array in call(WINDOW, frame, 16, 16)]
+    try:
+        torch.set_num_threads(3)
+        assert_oracle(WINDOW, frame, arrays, size)
+        first, again = (results(WINDOW, frame, arrays, size) for _ in range(2))
+    finally:
+        torch.set_num_threads(threads)
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@EACH_KERNEL
+def test_numbers_that_are_not_finite_are_seen_by_those_who_see_them(size):
+    q, k, v, _ = (torch.tensor(array, dtype=torch.float32) for array in call(WINDOW, am.Frame(300), 16, 16))
+    right = attend(q, k, v, blocks_of(WINDOW, am.Frame(300), size), 0.25)
+    k[:, :, 100] = math.nan
+    output = attend(q, k, v, blocks_of(WINDOW, am.Frame(300), size), 0.25)
+    sees = torch.zeros(300, dtype=torch.bool)
+    sees[100:121] = True
+    assert output[:, :, sees].isnan().all()
+    torch.testing.assert_close(output[:, :, ~sees], right[:, :, ~sees], rtol=0, atol=0)
+
+
+@EACH_KERNEL
+def test_large_scores(size):
+    """Weights of 0 and 1, and scores whose exponential no float holds."""
+    q, k, v, _ = (torch.tensor(array, dtype=torch.float32) for array in call(WINDOW, am.Frame(90), 16, 16))
+    output = attend(100 * q, 100 * k, v, blocks_of(WINDOW, am.Frame(90), size), 0.25)
+    exact = [array.double().numpy() for array in (100 * q, 100 * k, v)]
+    np.testing.assert_allclose(output.numpy(), oracle.attention(*exact, WINDOW, am.Frame(90), 0.25), atol=1e-4)
+
+
+def test_it_runs_where_nobody_asks_for_another_engine():
+    q = torch.randn(1, 2, 100, 16)
+    assert am.plan(WINDOW, 100, heads=2).engine == "cpu"
+    assert torch.equal(am.attention(q, q, q, WINDOW), am.attention(q, q, q, WINDOW, engine="cpu"))
+
+
+@pytest.mark.usefixtures("_no_kernel")
+def test_without_the_kernel_torch_computes():
+    q = torch.randn(1, 2, 100, 16)
+    assert am.plan(WINDOW, 100).engine == "torch"
+    assert torch.equal(am.attention(q, q, q, WINDOW), am.attention(q, q, q, WINDOW, engine="torch"))
+    with pytest.raises(InputError, match="the engine 'cpu' must be able to run the call"):
+        am.attention(q, q, q, WINDOW, engine="cpu")
+
+
+def test_why_there_is_no_kernel(monkeypatch):
+    assert kernel.missing() == "this processor has neither AVX-512 nor AVX2"
+    monkeypatch.setattr(kernel, "VARIANTS", ("of another machine",))
+    assert "was not compiled when attnmask was installed" in kernel.missing()
+    assert kernel.kernels.__wrapped__() == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"device": "cuda"}, "it runs on cpu, not on cuda"),
+        ({"dtype": "float64"}, "it computes float32, bfloat16, float16, not float64"),
+    ],
+)
+def test_refusals(given, reason):
+    assert am.plan(WINDOW, 100, **given).refused["cpu"] == reason
+
+
+def test_sdpa_kernel_is_obeyed():
+    q = torch.randn(1, 1, 100, 16, requires_grad=True)
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        assert am.attention(q, q, q, WINDOW).grad_fn.name() != "_AttendBackward"
+        with pytest.raises(InputError, match="sdpa_kernel forbids fused kernels"):
+            am.attention(q, q, q, WINDOW, engine="cpu")
+    assert am.attention(q, q, q, WINDOW).grad_fn.name() == "_AttendBackward"
+
+
+@pytest.mark.parametrize("length", [100, 8])  # our kernel, and one call with a kept mask
+@pytest.mark.parametrize("mask", [WINDOW, CAUSAL & am.padding([5]), am.grid([2, 4], 1)], ids=str)
+def test_fake_tensors_leave_nothing_behind(mask, length):
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    mask = mask if length == 8 or mask == WINDOW else CAUSAL & am.padding([length - 3])
+    q = torch.randn(1, 2, length, 16)
+    with FakeTensorMode() as mode:
+        fake = mode.from_tensor(q)
+        assert am.attention(fake, fake, fake, mask).shape == q.shape
+    assert type(am.attention(q, q, q, mask)) is torch.Tensor
+
+
+def test_the_recorder_sees_its_calls():
+    class Model(torch.nn.Module):
+        def forward(self, q):
+            return am.attention(q, q, q, CAUSAL & am.padding([100, 60]))
+
+    with am.record(model := Model()) as log:
+        model(torch.randn(2, 2, 100, 16))
+    assert [(call.api, call.name) for call in log.calls] == [("attnmask", "causal() & padding([100, 60])")]
+
+
+def test_it_may_be_called_from_many_threads_and_processes():
+    code = (
+        "import os, threading, torch, attnmask as am\n"
+        "q = torch.randn(1, 4, 200, 16); mask = am.causal() & am.window(9); right = am.attention(q, q, q, mask)\n"
+        "same = lambda: torch.equal(am.attention(q, q, q, mask), right) or os._exit(1)\n"
+        "threads = [threading.Thread(target=same) for _ in range(4)]\n"
+        "[thread.start() for thread in threads]; [thread.join() for thread in threads]\n"
+        "torch.set_num_threads(1)\n"
+        "child = os.fork()\n"
+        "if child == 0: same(); os._exit(0)\n"
+        "raise SystemExit(os.waitpid(child, 0)[1])\n"
+    )
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False, timeout=100).returncode == 0
