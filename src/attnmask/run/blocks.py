@@ -58,7 +58,8 @@ class Blocks(NamedTuple):
         entry, lane = np.nonzero(self.seen[:, None] >> np.arange(size) & 1)
         row = self.rows.reshape(-1, size)[block[entry], lane] + block[entry] // blocks * q_len
         runs = merged(batch * heads * q_len, row, self.start[entry].astype(int), self.stop[entry].astype(int), 1)
-        return runs.dense(kv_len).reshape(batch, heads, q_len, kv_len) == 1
+        visible: NDArray[np.bool_] = runs.dense(kv_len).reshape(batch, heads, q_len, kv_len) == 1
+        return visible
 
 
 @functools.lru_cache(maxsize=64)

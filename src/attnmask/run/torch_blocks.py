@@ -14,14 +14,14 @@ from attnmask.run.torch_pieces import SECOND, autocast
 TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 TASKS = 2  # per thread, so that one with less to do can take another
 
-LISTS = "Tensor rows, Tensor offsets, Tensor start, Tensor stop, Tensor seen"
+LISTS = ("rows", "offsets", "start", "stop", "seen")
 
 # Operations of torch, so that whoever watches what torch executes sees the call: recorders, counters, fake tensors.
 _LIBRARY = torch.library.Library("attnmask", "FRAGMENT")
-_LIBRARY.define(f"rows(Tensor q, Tensor k, Tensor v, {LISTS}, float scale) -> (Tensor, Tensor)")
+_TOLD = "Tensor q, Tensor k, Tensor v, {}" + "".join(f"Tensor {name}, " for name in LISTS) + "float scale"
+_LIBRARY.define(f"rows({_TOLD.format('')}) -> (Tensor, Tensor)")
 _LIBRARY.define(
-    f"rows_backward(Tensor grad, Tensor q, Tensor k, Tensor v, Tensor output, Tensor lse, {LISTS}, float scale)"
-    " -> (Tensor, Tensor, Tensor)"
+    f"rows_backward(Tensor grad, {_TOLD.format('Tensor output, Tensor lse, ')}) -> (Tensor, Tensor, Tensor)"
 )
 
 

@@ -5,6 +5,7 @@
 
 constexpr int ROWS = 2 * LANES;  // of a block
 constexpr int CHUNK = 48;        // keys that are computed at once; a multiple of KEYS
+constexpr int CHAIN = 32;        // numbers of a key that are summed before they are added to a score
 constexpr int PANEL = 64;        // numbers of a row that lie side by side; a multiple of all other sizes
 
 INLINE int panels(int64_t dim) { return int((dim + PANEL - 1) / PANEL); }
@@ -55,14 +56,16 @@ INLINE void to_rows(const float *columns, float *rows, int64_t dim) {
 
 // ---- products of a chunk of keys (panels, CHUNK, PANEL) and a block --------------------------------------------------
 
-// to (keys, ROWS) = keys . columns
+// to (keys, ROWS) = keys . columns, from sums of CHAIN numbers: rounding errors grow with the length of a sum.
 INLINE void sum_numbers(const float *keys, const float *columns, int count, int64_t dim, float *to) {
     for (int p = 0; p < panels(dim); p++)
-        for (int i = 0; i < count; i += KEYS) {
-            const float *a = keys + (p * CHUNK + i) * PANEL, *b = columns + p * PANEL * ROWS;
-            if (p == 0) tile<KEYS, false>(width(dim, p), a, PANEL, 1, b, ROWS, to + i * ROWS, ROWS);
-            else tile<KEYS, true>(width(dim, p), a, PANEL, 1, b, ROWS, to + i * ROWS, ROWS);
-        }
+        for (int i = 0; i < count; i += KEYS)
+            for (int d = 0; d < width(dim, p); d += CHAIN) {
+                const float *a = keys + (p * CHUNK + i) * PANEL + d, *b = columns + (p * PANEL + d) * ROWS;
+                int left = width(dim, p) - d, n = left < CHAIN ? left : CHAIN;
+                if (p == 0 && d == 0) tile<KEYS, false>(n, a, PANEL, 1, b, ROWS, to + i * ROWS, ROWS);
+                else tile<KEYS, true>(n, a, PANEL, 1, b, ROWS, to + i * ROWS, ROWS);
+            }
 }
 
 // columns (numbers, ROWS) += keys^T . weights

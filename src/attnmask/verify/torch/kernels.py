@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from attnmask.run import torch_blocks
 from attnmask.run.blocks import Blocks
 
 Bools = NDArray[np.bool_]
@@ -54,9 +55,9 @@ def fused(arguments: dict[str, Any]) -> torch.Tensor:
 
 def rows(arguments: dict[str, Any]) -> torch.Tensor:
     """Visible cells of attnmask's own kernel."""
-    lists = [arguments[name].numpy() for name in ("rows", "offsets", "start", "stop", "seen")]
-    dense = Blocks(*lists, visible=0, kept={}).dense(arguments["q"].shape[2], arguments["k"].shape[2])
-    return torch.from_numpy(dense)
+    blocks, offsets, start, stop, seen = (arguments[name].numpy() for name in torch_blocks.LISTS)
+    found = Blocks(blocks, offsets, start, stop, seen, visible=0, kept={})
+    return torch.from_numpy(found.dense(arguments["q"].shape[2], arguments["k"].shape[2]))
 
 
 def native(arguments: dict[str, Any]) -> torch.Tensor:
