@@ -32,4 +32,4 @@ fuzz: $(INSTALLED)  ## The property tests with a hundred times the examples
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q -n 2 tests -k property
 
 clean:  ## Remove what the other commands made
-	rm -rf $(VENV) build dist reports .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist reports src/attnmask/run/kernel/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -19,7 +19,7 @@ setup(
         Extension(
             f"attnmask.run.kernel.{variant}",
             [f"{KERNEL}/rows.cpp"],
-            depends=[f"{KERNEL}/{header}" for header in ("panels.h", "vectors.h")],
+            depends=[f"{KERNEL}/{header}" for header in ("panels.h", "vectors.h")] + ["setup.py"],
             language="c++",
             extra_compile_args=[*FLAGS, f"-march={machine}"],
             extra_link_args=["-fopenmp"],

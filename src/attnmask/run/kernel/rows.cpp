@@ -288,10 +288,11 @@ extern "C" {
 int attnmask_rows() { return ROWS; }
 
 bool attnmask_runs_here() {
+    __builtin_cpu_init();
 #ifdef __AVX512F__
-    return __builtin_cpu_supports("x86-64-v4");
+    return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 #else
-    return __builtin_cpu_supports("x86-64-v3");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
 #endif
 }
 
