@@ -177,12 +177,13 @@ public:
 };
 
 template <class T> void forward(const Call &call, float scale) {
+    int64_t blocks = call.batch * call.heads * call.blocks, at_once = blocks / (8 * call.threads) + 1;
 #pragma omp parallel num_threads(call.threads)
     {
         Memory memory(Forward::numbers(call));
         Forward work(call, scale, memory);
-#pragma omp for schedule(dynamic, 4)
-        for (int64_t i = 0; i < call.batch * call.heads * call.blocks; i++) {
+#pragma omp for schedule(dynamic, at_once)
+        for (int64_t i = 0; i < blocks; i++) {
             int64_t b = i / call.blocks / call.heads, h = i / call.blocks % call.heads;
             work.block<T>(b, h, call.lists(b, h) + i % call.blocks);
         }
