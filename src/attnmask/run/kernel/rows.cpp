@@ -177,7 +177,8 @@ public:
 };
 
 template <class T> void forward(const Call &call, float scale) {
-    int64_t blocks = call.batch * call.heads * call.blocks, at_once = blocks / (8 * call.threads) + 1;
+    int64_t blocks = call.batch * call.heads * call.blocks;
+    int64_t at_once = blocks < 32 * call.threads ? 1 : 4;  // neighbours share keys in the cache
 #pragma omp parallel num_threads(call.threads)
     {
         Memory memory(Forward::numbers(call));
