@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,11 @@ ENOUGH = 0.6  # of the computed pairs visible: rows are not reordered
 SAMPLED = 32  # blocks that are looked at to compare orders of rows
 
 
-class Blocks(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Blocks:
     """The blocks of a mask in a frame.
 
-    Attributes:
+    Args:
         rows: the rows of each block (batch, heads, blocks, size), -1 where a block has fewer; a size-1 axis where
             nothing varies.
         offsets: block i has the entries ``offsets[i] .. offsets[i + 1]``.
@@ -35,7 +36,6 @@ class Blocks(NamedTuple):
         stop: its last key, not included.
         seen: by one bit per row of the block, which of them see the keys.
         visible: pairs that are visible, over the batches and heads of ``rows``.
-        kept: what an engine keeps with the blocks between calls.
     """
 
     rows: NDArray[np.int32]
@@ -44,7 +44,6 @@ class Blocks(NamedTuple):
     stop: NDArray[np.int32]
     seen: NDArray[np.uint32]
     visible: int
-    kept: dict[str, Any]
 
     @property
     def computed(self) -> int:
@@ -87,7 +86,7 @@ def blocks_of(mask: Mask, frame: Frame, size: int) -> Blocks | None:
     offsets, start, stop, seen = _listed(runs, rows.reshape(-1, size))
     numbers = np.where(rows < 0, -1, rows % fitted.q_len).astype(np.int32)
     shaped = numbers.reshape(fitted.batch, fitted.heads, -1, size)
-    return Blocks(shaped, offsets, start, stop, seen, int(runs.length.sum()), {})
+    return Blocks(shaped, offsets, start, stop, seen, int(runs.length.sum()))
 
 
 def _rows(runs: Runs, q_len: int, heads: int, size: int) -> Ints:

@@ -57,7 +57,7 @@ def _checked(mask: Any, frame: Any, engine: str | None, arrays: dict[str, Any]) 
 
 def _engine(engine: str | None, library: str, mask: Mask, frame: Frame, arrays: dict[str, Any]) -> ModuleType:
     if compiling():
-        return named_for_compiler(engine, library)
+        return named_for_compiler(engine, library, mask, frame, arrays)
     if "v" not in arrays:  # attention_weights, which each engine of a library's name has
         return named(engine, library)
     return choose(engine, request_of(library, mask, frame, arrays))

@@ -10,16 +10,20 @@ import functools
 import importlib
 import pkgutil
 import sys
+from operator import index
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
+from attnmask.define.frame import Frame
+from attnmask.define.mask import Mask
 from attnmask.errors import InputError
 from attnmask.exchange.common import EVERYTHING, is_causal_from_start
 from attnmask.lower.forms import tiles
 from attnmask.run import engines
-from attnmask.run.compiled import constant_when_compiled
-from attnmask.run.request import Request
+from attnmask.run.compiled import Data, constant_when_compiled, data_of, mask_of
+from attnmask.run.request import Request, setting_now
 
 # The rules for a GPU follow from what is computed, not from a measurement of ours: PyTorch reports FlexAttention at 0.85
 # to 0.9 of FlashAttention 2 (pytorch.org/blog/flexattention), and SDPA with a dense mask computes every block with
@@ -87,17 +91,44 @@ def refusal(engine: str, request: Request) -> str | None:
 
 def named(engine: str | None, library: str) -> ModuleType:
     """The engine of a name, or of the library where there is no name, without asking whether it can run a call."""
-    return sys.modules[_imported(engine, library, False)]
+    return sys.modules[_imported(engine, library)]
 
 
-def named_for_compiler(engine: str | None, library: str) -> ModuleType:
-    """The same while torch.compile is looking, which only the engine of the library is made for."""
-    module: ModuleType = getattr(engines, _imported(engine, library, True).rpartition(".")[2])  # set by its import
+def named_for_compiler(
+    engine: str | None, library: str, mask: Mask, frame: Frame, arrays: dict[str, Any]
+) -> ModuleType:
+    """The engine of a call while torch.compile is looking: the library's, or the compiled kernel."""
+    q, k, v = arrays["q"], arrays["k"], arrays.get("v")
+    sizes = tuple(index(size) for size in (q.shape[0], q.shape[1], k.shape[1], q.shape[3]))
+    place = (frame.q_len, frame.kv_len, frame.q_start, frame.batch, frame.heads)
+    weights = v is None  # attention_weights
+    told = (data_of(mask), place, sizes, str(q.dtype), q.device.type, weights)
+    module: ModuleType = getattr(engines, _name_for_compiler(engine, library, *told))  # set by its import
     return module
 
 
 @constant_when_compiled
-def _imported(engine: str | None, library: str, compiling: bool) -> str:
+def _name_for_compiler(
+    engine: str | None, library: str, mask: Data, place: Any, sizes: Any, dtype: str, device: str, weights: bool
+) -> str:
+    if engine not in (None, library, "cpu"):
+        raise InputError(
+            f"inside torch.compile the engine is {library!r} or 'cpu'",
+            repr(engine),
+            "Leave engine out, or hand am.export(mask, 'torch.flex', frame) into the compiled function",
+        )
+    q_len, kv_len, q_start, batch, heads = place
+    frame = Frame(q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
+    setting = setting_now(dtype, device)
+    of_batch, of_heads, kv_heads, dim = sizes
+    request = Request(library, mask_of(mask), frame, of_batch, of_heads, kv_heads, dim, dim, setting)
+    if engine == "cpu":
+        return choose(engine, request).__name__.rpartition(".")[2]
+    own = engine is None and not weights and device == "cpu" and fastest(request) == "cpu"
+    return _imported("cpu" if own else library, library).rpartition(".")[2]
+
+
+def _imported(engine: str | None, library: str) -> str:
     """The name of the engine's module, which is imported now."""
     if engine is not None and engine not in engine_names():
         raise InputError(
@@ -111,12 +142,6 @@ def _imported(engine: str | None, library: str, compiling: bool) -> str:
             f"the engine {engine!r} computes with arrays of {module.LIBRARY}",
             f"arrays of {library}",
             f"Convert q, k and v to {module.LIBRARY}, or leave engine out",
-        )
-    if compiling and engine not in (None, library):
-        raise InputError(
-            f"inside torch.compile the engine is {library!r}",
-            repr(engine),
-            "Leave engine out, or hand am.export(mask, 'torch.flex', frame) into the compiled function",
         )
     return module.__name__
 

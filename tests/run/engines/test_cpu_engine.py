@@ -1,5 +1,6 @@
 """attnmask's own kernel gives what the oracle gives, in each of its variants; where it is missing, torch computes."""
 
+import gc
 import math
 import platform
 import subprocess
@@ -13,13 +14,14 @@ from attnmask.define.fit import fit
 from attnmask.errors import InputError
 from attnmask.run import kernel
 from attnmask.run.blocks import blocks_of
+from attnmask.run.engines import cpu
 from attnmask.run.engines import numpy as oracle
 from attnmask.run.kernel import kernels
 from tests.run.small_pieces import EXAMPLES, NAMES
 
 torch = pytest.importorskip("torch")
 
-from attnmask.run.torch_blocks import attend  # noqa: E402
+from attnmask.run import torch_blocks  # noqa: E402
 
 CAUSAL = am.causal()
 WINDOW = CAUSAL & am.window(20)
@@ -30,6 +32,10 @@ EACH_KERNEL = pytest.mark.parametrize("size", sorted(kernels()), ids=lambda size
 def test_the_kernel_is_here():
     """The tests below would find nothing to test without it."""
     assert kernels(), kernel.missing()
+
+
+def attend(q, k, v, blocks, scale):
+    return torch_blocks.attend(q, k, v, torch_blocks.number_of(blocks), scale)
 
 
 def call(mask, frame, dim, dim_v, heads=4):
@@ -188,10 +194,10 @@ def test_refusals(given, reason):
 def test_sdpa_kernel_is_obeyed():
     q = torch.randn(1, 1, 100, 16, requires_grad=True)
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-        assert am.attention(q, q, q, WINDOW).grad_fn.name() != "_AttendBackward"
+        assert am.attention(q, q, q, WINDOW).grad_fn.name() != "GeneratedBackwardFor_attnmask_rows_defaultBackward"
         with pytest.raises(InputError, match="sdpa_kernel forbids fused kernels"):
             am.attention(q, q, q, WINDOW, engine="cpu")
-    assert am.attention(q, q, q, WINDOW).grad_fn.name() == "_AttendBackward"
+    assert am.attention(q, q, q, WINDOW).grad_fn.name() == "GeneratedBackwardFor_attnmask_rows_defaultBackward"
 
 
 @pytest.mark.parametrize("length", [100, 8])  # our kernel, and one call with a kept mask
@@ -205,6 +211,48 @@ def test_fake_tensors_leave_nothing_behind(mask, length):
         fake = mode.from_tensor(q)
         assert am.attention(fake, fake, fake, mask).shape == q.shape
     assert type(am.attention(q, q, q, mask)) is torch.Tensor
+
+
+@HERE
+@pytest.mark.usefixtures("_fresh_compiler")
+@pytest.mark.parametrize("mask", [WINDOW, CAUSAL & am.padding([100, 60])], ids=str)
+@pytest.mark.parametrize("engine", [None, "cpu"])
+def test_compiled_into_a_graph(mask, engine):
+    """The same numbers to the last bit, so it is the same kernel."""
+    arrays = [torch.randn(2, 2, 100, 16, requires_grad=True) for _ in range(3)]
+
+    def loss(q, k, v):
+        output = am.attention(q, k, v, mask, engine=engine)
+        return output.square().sum(), output
+
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    for one, other in ((loss, compiled), (compiled, compiled)):
+        (first, output), (again, same) = one(*arrays), other(*arrays)
+        assert torch.equal(output, same)
+        for a, b in zip(torch.autograd.grad(first, arrays), torch.autograd.grad(again, arrays), strict=True):
+            assert torch.equal(a, b)
+
+
+@HERE
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # SDPA's own
+@pytest.mark.usefixtures("_fresh_compiler")
+def test_compiled_under_transforms_it_is_not_used():
+    q = torch.randn(3, 1, 2, 100, 16)
+    mapped = torch.func.vmap(lambda q: am.attention(q, q, q, WINDOW))
+    torch.testing.assert_close(torch.compile(mapped, fullgraph=True, backend="eager")(q), mapped(q))
+
+
+@HERE
+def test_blocks_are_held_until_the_backward_pass():
+    """A mask per step, as in training on packed documents: nothing piles up, and nothing goes too soon."""
+    q = torch.randn(1, 2, 100, 16, requires_grad=True)
+    outputs = [am.attention(q, q, q, CAUSAL & am.window(n)) for n in range(80)]  # more than are remembered
+    blocks_of.cache_clear()
+    for output in outputs:
+        output.sum().backward(retain_graph=True)
+    del output, outputs
+    gc.collect()
+    assert len(torch_blocks._NUMBERED) <= len(cpu._COMPILED)
 
 
 @HERE

@@ -177,12 +177,14 @@ public:
 };
 
 template <class T> void forward(const Call &call, float scale) {
+    int64_t blocks = call.batch * call.heads * call.blocks;
+    int64_t at_once = blocks < 32 * call.threads ? 1 : 4;  // neighbours share keys in the cache
 #pragma omp parallel num_threads(call.threads)
     {
         Memory memory(Forward::numbers(call));
         Forward work(call, scale, memory);
-#pragma omp for schedule(dynamic, 4)
-        for (int64_t i = 0; i < call.batch * call.heads * call.blocks; i++) {
+#pragma omp for schedule(dynamic, at_once)
+        for (int64_t i = 0; i < blocks; i++) {
             int64_t b = i / call.blocks / call.heads, h = i / call.blocks % call.heads;
             work.block<T>(b, h, call.lists(b, h) + i % call.blocks);
         }

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 
 from attnmask.run import torch_blocks
-from attnmask.run.blocks import Blocks
 
 Bools = NDArray[np.bool_]
 
@@ -55,8 +54,7 @@ def fused(arguments: dict[str, Any]) -> torch.Tensor:
 
 def rows(arguments: dict[str, Any]) -> torch.Tensor:
     """Visible cells of attnmask's own kernel."""
-    blocks, offsets, start, stop, seen = (arguments[name].numpy() for name in torch_blocks.LISTS)
-    found = Blocks(blocks, offsets, start, stop, seen, visible=0, kept={})
+    found = torch_blocks.blocks_numbered(arguments["blocks"])
     return torch.from_numpy(found.dense(arguments["q"].shape[2], arguments["k"].shape[2]))
 
 
