@@ -45,6 +45,11 @@ class Blocks:
     seen: NDArray[np.uint32]
     visible: int
 
+    @functools.cached_property
+    def addresses(self) -> tuple[int, ...]:
+        """Where the arrays lie, for the kernel."""
+        return tuple(array.ctypes.data for array in (self.rows, self.offsets, self.start, self.stop, self.seen))
+
     @property
     def computed(self) -> int:
         """Pairs that are computed, over the batches and heads of ``rows``."""

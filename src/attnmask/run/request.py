@@ -85,17 +85,15 @@ def setting_of(arrays: dict[str, Any]) -> Setting:
     q, torch = arrays["q"], sys.modules.get("torch")
     if torch is None or not isinstance(q, torch.Tensor):
         return Setting(str(q.dtype))
-    device = str(q.device.type)
     grad = torch.is_grad_enabled() and any(array.requires_grad for array in arrays.values())
-    now = setting_now(str(q.dtype), device)
-    return now._replace(grad=grad, transformed=now.transformed or faked(q))
+    return setting_now(str(q.dtype), q.device.type, grad, faked(q))
 
 
-def setting_now(dtype: str, device: str) -> Setting:
-    """The setting of tensors of torch that want no gradients, from the modes that torch is in."""
+def setting_now(dtype: str, device: str, grad: bool = False, fake: bool = False) -> Setting:
+    """The setting of tensors of torch, from the modes that torch is in."""
     torch = sys.modules["torch"]
     if device in ("cpu", "cuda") and torch.is_autocast_enabled(device) and dtype != "torch.float64":
         dtype = str(torch.get_autocast_dtype(device))
-    transformed = bool(torch._C._are_functorch_transforms_active())
-    fused = bool(torch.backends.cuda.flash_sdp_enabled())  # what sdpa_kernel switches, on the CPU too
-    return Setting(dtype.removeprefix("torch."), device, False, transformed, fused)
+    transformed = fake or torch._C._are_functorch_transforms_active()
+    fused = torch._C._get_flash_sdp_enabled()  # what torch.nn.attention.sdpa_kernel switches, on the CPU too
+    return Setting(dtype.removeprefix("torch."), device, grad, transformed, fused)

@@ -54,7 +54,7 @@ def blocks_numbered(number: int) -> Blocks:
 def _rows(q: Any, k: Any, v: Any, number: int, scale: float) -> tuple[Any, Any]:
     blocks, (output, lse) = _NUMBERED[number], _outputs(q, k, v)
     arrays = [_straight(array) for array in (q, k, v)]
-    call = _call(blocks, [*arrays, output, lse.unsqueeze(3)])
+    call = _call(blocks, [*arrays, output, lse])
     kernels()[blocks.rows.shape[3]].forward(byref(call), scale)
     return output, lse
 
@@ -72,7 +72,7 @@ def _rows_backward(
     blocks, grad_q = _NUMBERED[number], _like(q)
     parts = max(1, min(-(-TASKS * torch.get_num_threads() // (k.shape[0] * k.shape[1])), blocks.rows.shape[2]))
     grad_k, grad_v = (torch.zeros(parts, *array.shape, dtype=torch.float32, device="cpu") for array in (k, v))
-    arrays = [_straight(array) for array in (q, k, v, output, lse.unsqueeze(3), grad)]
+    arrays = [_straight(array) for array in (q, k, v, output)] + [lse, _straight(grad)]
     call = _call(blocks, [*arrays, grad_q])
     call.parts, call.grad_k, call.grad_v = parts, grad_k.data_ptr(), grad_v.data_ptr()
     kernels()[blocks.rows.shape[3]].backward(byref(call), scale)
@@ -96,10 +96,8 @@ def _call(blocks: Blocks, arrays: list[Any]) -> Call:
     """The kernel's arguments; the caller holds the arrays, of which only addresses are told: q, k, v first."""
     (batch, heads, _, dim), (_, kv_heads, kv_len, dim_v) = arrays[0].shape, arrays[2].shape
     sizes = (batch, heads, kv_heads, kv_len, dim, dim_v, *blocks.rows.shape[:3])
-    lists = (blocks.rows, blocks.offsets, blocks.start, blocks.stop, blocks.seen)
     told = [Array(array.data_ptr(), *array.stride()[:3]) for array in arrays]
-    addresses = [array.ctypes.data for array in lists]
-    return Call(TYPES[arrays[0].dtype], torch.get_num_threads(), *sizes, *addresses, *told)
+    return Call(TYPES[arrays[0].dtype], torch.get_num_threads(), *sizes, *blocks.addresses, *told)
 
 
 def _keep(ctx: Any, inputs: Any, output: Any) -> None:

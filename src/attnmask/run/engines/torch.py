@@ -81,10 +81,11 @@ def _one_call(q: Any, k: Any, v: Any, plan: Plan, scale: float) -> Any:
     """All rows see one run of keys, or are causal in it; one row alone may see every n-th key of a run."""
     piece = plan.single
     assert piece is not None
-    seen = slice(piece.k_start, piece.k_start + (piece.keys - 1) * piece.spacing + 1, piece.spacing)
-    keys, values = (array[:, :, seen] for array in (k, v))
+    if piece.keys < k.shape[2]:
+        seen = slice(piece.k_start, piece.k_start + (piece.keys - 1) * piece.spacing + 1, piece.spacing)
+        k, v = k[:, :, seen], v[:, :, seen]
     grouped = index(q.shape[1]) != index(k.shape[1])  # index() because torch.compile may hold sizes open
-    return scaled_dot_product_attention(q, keys, values, is_causal=piece.causal, scale=scale, enable_gqa=grouped)
+    return scaled_dot_product_attention(q, k, v, is_causal=piece.causal, scale=scale, enable_gqa=grouped)
 
 
 def attention_weights(q: Any, k: Any, mask: Mask, frame: Frame, scale: float) -> Any:
