@@ -239,7 +239,7 @@ def overheads() -> dict[str, dict[str, float]]:
     for name, case in cases.items():
         arrays = [array.detach() for array in inputs(case, torch.float32)]
         runs = {key: lambda run=run, arrays=arrays: repeated(run, arrays) for key, run in peers(case).items()}
-        results[name] = {key: 1e6 * took / CALLS for key, took in interleaved(runs, 9, progress=False).items()}
+        results[name] = {key: 1e6 * took / CALLS for key, took in interleaved(runs, 25, progress=False).items()}
         print(f"{name:30}", {key: round(value, 1) for key, value in results[name].items()}, "us")
     return results
 

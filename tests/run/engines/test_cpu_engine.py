@@ -162,6 +162,23 @@ def test_it_runs_where_nobody_asks_for_another_engine():
     assert torch.equal(am.attention(q, q, q, WINDOW), am.attention(q, q, q, WINDOW, engine="cpu"))
 
 
+@HERE
+@pytest.mark.parametrize(
+    ("variant", "amx", "mask", "dtype", "engine"),
+    [
+        ("avx512", False, CAUSAL, "float32", "cpu"),
+        ("avx2", False, CAUSAL, "float32", "torch"),  # SDPA knows it, and is as fast
+        ("avx2", False, WINDOW, "float32", "cpu"),
+        ("avx512", True, WINDOW, "float32", "cpu"),
+        ("avx512", True, WINDOW, "bfloat16", "torch"),
+    ],
+)
+def test_the_processor_decides(monkeypatch, variant, amx, mask, dtype, engine):
+    found = kernel.kernel()._replace(variant=variant, amx=amx)
+    monkeypatch.setattr(cpu, "kernel", lambda: found)
+    assert am.plan(mask, 1000, dtype=dtype).engine == engine
+
+
 @pytest.mark.usefixtures("_no_kernel")
 def test_without_the_kernel_torch_computes():
     q = torch.randn(1, 2, 100, 16)

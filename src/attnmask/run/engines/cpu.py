@@ -48,6 +48,8 @@ def pays(request: Request) -> bool:
     mask, frame, found = request.mask, request.frame, kernel()
     assert found is not None, "it would have been refused"
     pair, blocks = PAIR[found.variant], _known(mask, frame)
+    if found.amx and request.setting.dtype == "bfloat16":
+        return False
     if pair > 1 and (mask == EVERYTHING or is_causal_from_start(mask, frame)):
         return False
     return frame.q_len >= FEWEST and pair * blocks.computed <= EDGE * blocks.visible

@@ -40,12 +40,14 @@ class Kernel(NamedTuple):
     Attributes:
         variant: what it was compiled for.
         rows: query rows in a block.
+        amx: whether this processor multiplies bfloat16 many times as fast as float, which the kernel does not use.
         forward: computes ``output`` and ``lse`` of a call, whose scores are scaled by its second argument.
         backward: computes ``grad_q`` and adds to ``grad_k`` and ``grad_v``.
     """
 
     variant: str
     rows: int
+    amx: bool
     forward: Any
     backward: Any
 
@@ -78,9 +80,11 @@ def _loaded(variant: str) -> Kernel | None:
     if path is None:
         return None
     library = ctypes.CDLL(path)
-    library.attnmask_runs_here.restype = ctypes.c_bool
+    for question in (library.attnmask_runs_here, library.attnmask_has_amx):
+        question.restype = ctypes.c_bool
     if not library.attnmask_runs_here():
         return None
     for function in (library.attnmask_forward, library.attnmask_backward):
         function.argtypes, function.restype = (ctypes.POINTER(Call), ctypes.c_float), None
-    return Kernel(variant, library.attnmask_rows(), library.attnmask_forward, library.attnmask_backward)
+    rows, amx = library.attnmask_rows(), library.attnmask_has_amx()
+    return Kernel(variant, rows, amx, library.attnmask_forward, library.attnmask_backward)

@@ -298,6 +298,11 @@ bool attnmask_runs_here() {
 #endif
 }
 
+bool attnmask_has_amx() {  // products of bfloat16 at many times the rate of those of float
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("amx-bf16");
+}
+
 void attnmask_forward(const Call *call, float scale) {
     if (call->type == 0) forward<float>(*call, scale);
     if (call->type == 1) forward<bfloat16>(*call, scale);
