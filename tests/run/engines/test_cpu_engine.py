@@ -13,15 +13,15 @@ import attnmask as am
 from attnmask.define.fit import fit
 from attnmask.errors import InputError
 from attnmask.run import kernel
-from attnmask.run.blocks import blocks_of
 from attnmask.run.engines import cpu
 from attnmask.run.engines import numpy as oracle
 from attnmask.run.kernel import kernels
+from attnmask.run.row_blocks import blocks_of
 from tests.run.small_pieces import EXAMPLES, NAMES
 
 torch = pytest.importorskip("torch")
 
-from attnmask.run import torch_blocks  # noqa: E402
+from attnmask.run import torch_row_blocks  # noqa: E402
 
 CAUSAL = am.causal()
 WINDOW = CAUSAL & am.window(20)
@@ -35,7 +35,7 @@ def test_the_kernel_is_here():
 
 
 def attend(q, k, v, blocks, scale):
-    return torch_blocks.attend(q, k, v, torch_blocks.number_of(blocks), scale)
+    return torch_row_blocks.attend(q, k, v, torch_row_blocks.number_of(blocks), scale)
 
 
 def call(mask, frame, dim, dim_v, heads=4):
@@ -269,7 +269,7 @@ def test_blocks_are_held_until_the_backward_pass():
         output.sum().backward(retain_graph=True)
     del output, outputs
     gc.collect()
-    assert len(torch_blocks._NUMBERED) <= len(cpu._COMPILED)
+    assert len(torch_row_blocks._NUMBERED) <= len(cpu._COMPILED)
 
 
 @HERE

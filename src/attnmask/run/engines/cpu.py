@@ -7,11 +7,11 @@ from typing import Any
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.exchange.common import EVERYTHING, is_causal_from_start
-from attnmask.run.blocks import Blocks, blocks_of
 from attnmask.run.compiled import Data, compiling, constant_when_compiled, data_of, mask_of
 from attnmask.run.cost import EDGE
 from attnmask.run.kernel import kernel, missing
 from attnmask.run.request import Request, Work
+from attnmask.run.row_blocks import Blocks, blocks_of
 
 LIBRARY = "torch"
 
@@ -65,14 +65,14 @@ def work(request: Request) -> Work:
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """Every row over the keys that some row of its block sees."""
-    from attnmask.run import torch_blocks
+    from attnmask.run import torch_row_blocks
 
     if compiling():
         number = _compiled(data_of(mask), frame.q_len, frame.kv_len, frame.q_start, frame.batch, frame.heads)
     else:
         blocks = _known(mask, frame)  # held until the call is over
-        number = torch_blocks.number_of(blocks)
-    return torch_blocks.attend(q, k, v, number, scale)
+        number = torch_row_blocks.number_of(blocks)
+    return torch_row_blocks.attend(q, k, v, number, scale)
 
 
 _COMPILED: list[Blocks] = []  # held as long as compiled graphs may ask for them
@@ -81,10 +81,10 @@ _COMPILED: list[Blocks] = []  # held as long as compiled graphs may ask for them
 @constant_when_compiled
 def _compiled(mask: Data, q_len: int, kv_len: int, q_start: int | None, batch: int | None, heads: int | None) -> int:
     """The number of the blocks of a mask, for a graph to hold."""
-    from attnmask.run import torch_blocks
+    from attnmask.run import torch_row_blocks
 
     _COMPILED.append(_known(mask_of(mask), Frame(q_len, kv_len, q_start=q_start, batch=batch, heads=heads)))
-    return torch_blocks.number_of(_COMPILED[-1])
+    return torch_row_blocks.number_of(_COMPILED[-1])
 
 
 def _blocks(mask: Mask, frame: Frame) -> Blocks | None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from attnmask.run import torch_blocks
+from attnmask.run import torch_row_blocks
 
 Bools = NDArray[np.bool_]
 
@@ -54,7 +54,7 @@ def fused(arguments: dict[str, Any]) -> torch.Tensor:
 
 def rows(arguments: dict[str, Any]) -> torch.Tensor:
     """Visible cells of attnmask's own kernel."""
-    found = torch_blocks.blocks_numbered(arguments["blocks"])
+    found = torch_row_blocks.blocks_numbered(arguments["blocks"])
     return torch.from_numpy(found.dense(arguments["q"].shape[2], arguments["k"].shape[2]))
 
 

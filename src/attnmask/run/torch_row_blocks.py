@@ -13,8 +13,8 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import torch
 
-from attnmask.run.blocks import Blocks
 from attnmask.run.kernel import Array, Call, kernels
+from attnmask.run.row_blocks import Blocks
 from attnmask.run.torch_pieces import SECOND, autocast
 
 TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
