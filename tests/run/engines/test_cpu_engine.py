@@ -84,6 +84,16 @@ def test_dims_and_dtypes(dims, dtype, size):
     assert_oracle(WINDOW, frame, call(WINDOW, frame, *dims), size, dtype)
 
 
+@EACH_KERNEL
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_16_bits_are_rounded_once_as_torch_rounds_them(dtype, size):
+    narrow = [torch.tensor(array, dtype=dtype) for array in call(WINDOW, am.Frame(70), 20, 20)[:3]]
+    narrow[2][0, 0, 3] = torch.tensor([math.inf, -math.inf, 0, 1e-7] * 5, dtype=dtype)
+    blocks = blocks_of(WINDOW, am.Frame(70), size)
+    wide = attend(*(array.float() for array in narrow), blocks, 0.25)
+    assert torch.equal(attend(*narrow, blocks, 0.25).nan_to_num(), wide.to(dtype).nan_to_num())
+
+
 LARGER = [
     am.everything(),
     CAUSAL,
