@@ -67,7 +67,7 @@ def missing() -> str:
     """Why there is no kernel."""
     if any(map(_path, VARIANTS)):
         return "this processor has neither AVX-512 nor AVX2"
-    return "its kernel was not compiled when attnmask was installed; that needs x86-64, Linux and g++ 12 or clang++"
+    return "its kernel was not compiled when attnmask was installed; that needs x86-64, Linux and g++ 12 or later"
 
 
 def _path(variant: str) -> str | None:
