@@ -2,6 +2,7 @@
 
     python benchmarks/attention.py --flex                             prints the table, writes results and documentation
     python benchmarks/attention.py --flex --again --rounds 11         measures again what was slower than a peer
+    python benchmarks/attention.py --device cuda --dtype bfloat16 --flex       on a GPU; results under its name
     python benchmarks/attention.py --patterns window --lengths 4096 --rounds 3 --no-save      a part of it, quickly
 
 Peers: SDPA with a dense boolean mask, SDPA without a mask array where that is exact, a loop over documents with
@@ -93,20 +94,23 @@ def cases_at(n: int) -> dict[str, Case]:
     return cases
 
 
-def inputs(case: Case, dtype: torch.dtype) -> list[torch.Tensor]:
+def inputs(case: Case, dtype: torch.dtype, device: str = "cpu") -> list[torch.Tensor]:
     """q, k and v."""
     torch.manual_seed(SEED)
     lengths = (case.frame.q_len, case.frame.kv_len, case.frame.kv_len)
-    return [torch.randn(case.batch, HEADS, length, DIM, dtype=dtype, requires_grad=True) for length in lengths]
+    return [
+        torch.randn(case.batch, HEADS, length, DIM, dtype=dtype, device=device, requires_grad=True)
+        for length in lengths
+    ]
 
 
-def peers(case: Case) -> dict[str, Callable[..., torch.Tensor]]:
+def peers(case: Case, device: str = "cpu") -> dict[str, Callable[..., torch.Tensor]]:
     """The ways to compute a case with torch alone, and ours."""
     run = {"attnmask": lambda q, k, v: am.attention(q, k, v, case.mask, frame=case.frame)}
     if case.native is not None:
         run["SDPA native"] = lambda q, k, v: scaled_dot_product_attention(q, k, v, **case.native)
     if case.frame.q_len * case.frame.kv_len * case.batch <= LARGEST_DENSE:
-        visible = torch.from_numpy(case.mask.dense(case.frame))
+        visible = torch.from_numpy(case.mask.dense(case.frame)).to(device)
         run["SDPA dense"] = lambda q, k, v: scaled_dot_product_attention(q, k, v, attn_mask=visible)
     if case.documents:
         run["document loop"] = lambda q, k, v: document_loop(q, k, v, case.documents)
@@ -123,7 +127,7 @@ def flex(case: Case, arrays: list[torch.Tensor]) -> dict[str, Callable[..., torc
     """FlexAttention, compiled here; nothing where its compiler gives up."""
     from torch.nn.attention.flex_attention import flex_attention
 
-    kwargs = am.export(case.mask, "torch.flex", case.frame)
+    kwargs = am.export(case.mask, "torch.flex", case.frame, device=arrays[0].device)
     torch.compiler.reset()  # torch stops compiling a function after some masks
     compiled = torch.compile(flex_attention, dynamic=False)
 
@@ -141,19 +145,27 @@ def flex(case: Case, arrays: list[torch.Tensor]) -> dict[str, Callable[..., torc
 def forward(run: Callable[..., torch.Tensor], arrays: list[torch.Tensor]) -> None:
     with torch.no_grad():
         run(*arrays)
+    finished(arrays)
 
 
 def training(run: Callable[..., torch.Tensor], arrays: list[torch.Tensor], grad: torch.Tensor) -> None:
     torch.autograd.grad(run(*arrays), arrays, grad)
+    finished(arrays)
+
+
+def finished(arrays: list[torch.Tensor]) -> None:
+    """A GPU computes after a call has returned."""
+    if arrays[0].is_cuda:
+        torch.cuda.synchronize()
 
 
 def measured(name: str, case: Case, options: argparse.Namespace) -> list[dict[str, Any]]:
     """The medians of one case, forward and forward + backward."""
     dtype = getattr(torch, options.dtype)
-    arrays = inputs(case, dtype)
+    arrays = inputs(case, dtype, options.device)
     grad = torch.randn_like(arrays[0])
-    runs, started = peers(case), time.perf_counter()
-    unmasked = Unmasked(min(case.frame.kv_len, 4096), dtype)
+    runs, started = peers(case, options.device), time.perf_counter()
+    unmasked = Unmasked(min(case.frame.kv_len, 4096), dtype, options.device)
     forward(runs["attnmask"], arrays)
     first = time.perf_counter() - started
     rows = []
@@ -169,17 +181,19 @@ def measured(name: str, case: Case, options: argparse.Namespace) -> list[dict[st
             chosen[UNMASKED] = unmasked.training
         seconds = interleaved(chosen, options.rounds, progress=False)
         fastest = unmasked.pairs / seconds.pop(UNMASKED)
-        rows.append({**row(name, case, work, seconds, fastest, options.dtype), "first_call": first})
-        rows[-1]["error"] = error(case, dtype) if work == "training" else None
+        rows.append({**row(name, case, work, seconds, fastest, options), "first_call": first})
+        rows[-1]["error"] = error(case, dtype) if work == "training" and options.device == "cpu" else None
         print(line(rows[-1]), flush=True)
     return rows
 
 
-def row(name: str, case: Case, work: str, seconds: dict[str, float], fastest: float, dtype: str) -> dict[str, Any]:
+def row(
+    name: str, case: Case, work: str, seconds: dict[str, float], fastest: float, options: argparse.Namespace
+) -> dict[str, Any]:
     """One line of the results; ``fastest`` is how many pairs per second SDPA computes without a mask."""
     ours, others = seconds["attnmask"], {key: value for key, value in seconds.items() if key != "attnmask"}
     visible = case.mask.count(case.frame) * (1 if "b" in case.mask.depends_on else case.batch)
-    sizes = {"batch": case.batch, "heads": HEADS, "dim": DIM, "dtype": dtype}
+    sizes = {"batch": case.batch, "heads": HEADS, "dim": DIM, "dtype": options.dtype, "device": options.device}
     plan = am.plan(case.mask, case.frame, training=work == "training", **sizes)
     return {
         "pattern": name,
@@ -208,8 +222,8 @@ def line(result: dict[str, Any]) -> str:
 class Unmasked:
     """SDPA without a mask, which is measured in turn with every case: what the machine gives at that moment."""
 
-    def __init__(self, length: int, dtype: torch.dtype) -> None:
-        self.arrays = inputs(Case(am.everything(), am.Frame(length)), dtype)
+    def __init__(self, length: int, dtype: torch.dtype, device: str) -> None:
+        self.arrays = inputs(Case(am.everything(), am.Frame(length)), dtype, device)
         self.grad = torch.randn_like(self.arrays[0])
         self.pairs = HEADS * length**2
 
@@ -224,9 +238,10 @@ def repeated(run: Callable[..., torch.Tensor], arrays: list[torch.Tensor]) -> No
     """Many short calls, as one that can be timed."""
     for _ in range(CALLS):
         run(*arrays)
+    finished(arrays)
 
 
-def overheads() -> dict[str, dict[str, float]]:
+def overheads(device: str) -> dict[str, dict[str, float]]:
     """Microseconds of a short call, beside SDPA given a mask that is already a tensor."""
     short, step = am.Frame(64), am.Frame(1, 4096, align="end")
     cases = {
@@ -237,8 +252,8 @@ def overheads() -> dict[str, dict[str, float]]:
     }
     results = {}
     for name, case in cases.items():
-        arrays = [array.detach() for array in inputs(case, torch.float32)]
-        runs = {key: lambda run=run, arrays=arrays: repeated(run, arrays) for key, run in peers(case).items()}
+        arrays = [array.detach() for array in inputs(case, torch.float32, device)]
+        runs = {key: lambda run=run, arrays=arrays: repeated(run, arrays) for key, run in peers(case, device).items()}
         results[name] = {key: 1e6 * took / CALLS for key, took in interleaved(runs, 25, progress=False).items()}
         print(f"{name:30}", {key: round(value, 1) for key, value in results[name].items()}, "us")
     return results
@@ -291,6 +306,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--lengths", nargs="*", type=int, default=[1024, 4096, 16384])
     parser.add_argument("--work", nargs="*", default=["forward", "training"], choices=["forward", "training"])
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16", "float64"])
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--flex", action="store_true", help="compile FlexAttention for every case")
     parser.add_argument("--again", action="store_true", help="only the saved cells that were slower than a peer")
@@ -328,19 +344,25 @@ def measured_all(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def main() -> None:
     options = arguments()
-    name = f"attention-{options.dtype}"
+    if options.device == "cuda" and not torch.cuda.is_available():
+        sys.exit(
+            "--device cuda needs a GPU that torch can use, and there is none; leave the option out to measure the CPU"
+        )
+    place = "the CPU" if options.device == "cpu" else torch.cuda.get_device_name()
+    name = "attention-" + (options.dtype if options.device == "cpu" else f"{place.replace(' ', '-')}-{options.dtype}")
     cells = measured_again(name, options) if options.again else measured_all(options)
     print("\nratio: times faster than the best peer; then visible pairs per second over those of unmasked SDPA")
     for cell in cells:
         print(line(cell))
-    figures = {**summary(cells), **overhead_figures(overheads())}
-    figures[MEMORY] = {"reached": (used := memory()), "target": 3.0, "met": used < 3.0, "most": True}
+    figures = {**summary(cells), **overhead_figures(overheads(options.device))}
+    if options.device == "cpu":
+        figures[MEMORY] = {"reached": (used := memory()), "target": 3.0, "met": used < 3.0, "most": True}
     for figure_name, figure in figures.items():
         met = "met" if figure["met"] else "MISSED"
         print(f"{figure_name}: {figure['reached']:.3g} (target {figure['target']:.3g}) {met}")
     if not options.no_save:
         print(save(name, {"cells": cells, "figures": figures}))
-        write_page(f"Attention on the CPU, {options.dtype}", cells, figures)
+        write_page(f"Attention on {place}, {options.dtype}", cells, figures)
 
 
 if __name__ == "__main__":
