@@ -22,7 +22,7 @@ from attnmask.errors import InputError
 from attnmask.exchange.common import EVERYTHING, is_causal_from_start
 from attnmask.lower.forms import tiles
 from attnmask.run import engines
-from attnmask.run.compiled import Data, constant_when_compiled, data_of, mask_of
+from attnmask.run.compiled import Data, constant_when_compiled, data_of, frame_of, mask_of, sizes_of
 from attnmask.run.request import Request, setting_now
 
 # The rules for a GPU follow from what is computed, not from a measurement of ours: PyTorch reports FlexAttention at 0.85
@@ -100,16 +100,15 @@ def named_for_compiler(
     """The engine of a call while torch.compile is looking: the library's, or the compiled kernel."""
     q, k, v = arrays["q"], arrays["k"], arrays.get("v")
     sizes = tuple(index(size) for size in (q.shape[0], q.shape[1], k.shape[1], q.shape[3]))
-    place = (frame.q_len, frame.kv_len, frame.q_start, frame.batch, frame.heads)
     weights = v is None  # attention_weights
-    told = (data_of(mask), place, sizes, str(q.dtype), q.device.type, weights)
+    told = (data_of(mask), sizes_of(frame), sizes, str(q.dtype), q.device.type, weights)
     module: ModuleType = getattr(engines, _name_for_compiler(engine, library, *told))  # set by its import
     return module
 
 
 @constant_when_compiled
 def _name_for_compiler(
-    engine: str | None, library: str, mask: Data, place: Any, sizes: Any, dtype: str, device: str, weights: bool
+    engine: str | None, library: str, mask: Data, frame: Data, sizes: Data, dtype: str, device: str, weights: bool
 ) -> str:
     if engine not in (None, library, "cpu"):
         raise InputError(
@@ -117,11 +116,9 @@ def _name_for_compiler(
             repr(engine),
             "Leave engine out, or hand am.export(mask, 'torch.flex', frame) into the compiled function",
         )
-    q_len, kv_len, q_start, batch, heads = place
-    frame = Frame(q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
+    batch, heads, kv_heads, dim = sizes
     setting = setting_now(dtype, device)
-    of_batch, of_heads, kv_heads, dim = sizes
-    request = Request(library, mask_of(mask), frame, of_batch, of_heads, kv_heads, dim, dim, setting)
+    request = Request(library, mask_of(mask), frame_of(frame), batch, heads, kv_heads, dim, dim, setting)
     if engine == "cpu":
         return choose(engine, request).__name__.rpartition(".")[2]
     own = engine is None and not weights and device == "cpu" and fastest(request) == "cpu"

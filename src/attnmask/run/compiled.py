@@ -7,6 +7,7 @@ from collections.abc import Callable
 from operator import index
 from typing import Any, TypeVar
 
+from attnmask.define.frame import Frame
 from attnmask.define.language import Algebra, Apply, Const, Index, Lookup, Node, fold
 from attnmask.define.mask import Mask
 from attnmask.define.tables import SparseTable, Table
@@ -49,6 +50,21 @@ def mask_of(data: Data) -> Mask:
     (k <= q) & (k < lookup([2, 1], b))
     """
     return Mask(_node(data))
+
+
+def sizes_of(frame: Frame) -> Data:
+    """A frame as plain values, likewise."""
+    return (frame.q_len, frame.kv_len, frame.q_start, frame.batch, frame.heads)
+
+
+def frame_of(sizes: Data) -> Frame:
+    """The frame that ``sizes_of`` wrote.
+
+    >>> frame_of(sizes_of(Frame(2, 5, align="end"))) == Frame(2, 5, align="end")
+    True
+    """
+    q_len, kv_len, q_start, batch, heads = sizes
+    return Frame(q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
 
 
 class _HasTables(Algebra[bool]):

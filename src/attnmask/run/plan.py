@@ -16,11 +16,10 @@ from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.lower.intervals import intervals_within
 from attnmask.lower.runs import Runs
-from attnmask.run.cost import DENSE, EDGE, EDGES, FORWARD, TRAINING
+from attnmask.run.cost import DENSE, EDGE, EDGES, FORWARD, MOST_LOOKED_AT, TRAINING
 from attnmask.run.pieces import Piece, in_progressions
 from attnmask.run.rows import layout_of
 
-MOST_LOOKED_AT = 1 << 28  # pairs evaluated to find the pieces
 FEW_PAIRS = 1 << 14  # per head: one call with a mask is always the fastest
 
 

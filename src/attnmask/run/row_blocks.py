@@ -18,8 +18,8 @@ from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.lower.intervals import intervals_within
 from attnmask.lower.runs import Ints, Runs, merged, spread
+from attnmask.run.cost import MOST_LOOKED_AT
 
-MOST_LOOKED_AT = 1 << 28  # pairs evaluated to find the runs
 ENOUGH = 0.6  # of the computed pairs visible: rows are not reordered
 SAMPLED = 32  # blocks that are looked at to compare orders of rows
 
@@ -119,7 +119,7 @@ def _blocked(order: Ints, heads: int, size: int) -> Ints:
 def _patches(runs: Runs, q_len: int, size: int) -> Iterator[Ints]:
     """Rows in the order of patches of a grid, as wide as what a row sees repeats: neighbours see alike there.
 
-    A patch of one column is every so-manieth row, as a dilated window wants it.
+    A patch of one column is every n-th row, as a dilated window wants it.
     """
     following = np.flatnonzero(np.diff(runs.row) == 0)
     gaps = runs.start[following + 1] - runs.start[following]
@@ -155,9 +155,8 @@ def _listed(runs: Runs, blocks: Ints) -> tuple[Ints, NDArray[np.int32], NDArray[
     place = np.concatenate([block, block]) * widest + key
     order = np.argsort(place)
     place, key = place[order], key[order]
-    seen = np.cumsum(np.concatenate([bit, -bit])[order])[
-        :-1
-    ]  # between an end and the next; 0 after the last of a block
+    # between an end and the next; 0 after the last of a block
+    seen = np.cumsum(np.concatenate([bit, -bit])[order])[:-1]
     entry = np.flatnonzero((seen != 0) & (place[1:] > place[:-1]))
     offsets = np.searchsorted(place[:-1][entry], np.arange(len(blocks) + 1) * widest)
     return offsets, key[entry].astype(np.int32), key[entry + 1].astype(np.int32), seen[entry].astype(np.uint32)

@@ -7,7 +7,7 @@ from typing import Any
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.exchange.common import EVERYTHING, is_causal_from_start
-from attnmask.run.compiled import Data, compiling, constant_when_compiled, data_of, mask_of
+from attnmask.run.compiled import Data, compiling, constant_when_compiled, data_of, frame_of, mask_of, sizes_of
 from attnmask.run.cost import EDGE
 from attnmask.run.kernel import kernel, missing
 from attnmask.run.request import Request, Work
@@ -36,11 +36,9 @@ def refusal(request: Request) -> str | None:
         return found
     if kernel() is None:
         return missing()
-    return (
-        None
-        if _blocks(request.mask, request.frame) is not None
-        else "the keys that each row sees are too costly to find"
-    )
+    if _blocks(request.mask, request.frame) is None:
+        return "the keys that each row sees are too costly to find"
+    return None
 
 
 def pays(request: Request) -> bool:
@@ -68,23 +66,24 @@ def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) ->
     from attnmask.run import torch_row_blocks
 
     if compiling():
-        number = _compiled(data_of(mask), frame.q_len, frame.kv_len, frame.q_start, frame.batch, frame.heads)
+        number = _compiled(data_of(mask), sizes_of(frame))
     else:
         blocks = _known(mask, frame)  # held until the call is over
         number = torch_row_blocks.number_of(blocks)
     return torch_row_blocks.attend(q, k, v, number, scale)
 
 
-_COMPILED: list[Blocks] = []  # held as long as compiled graphs may ask for them
+_COMPILED: set[Blocks] = set()  # held as long as compiled graphs may ask for them
 
 
 @constant_when_compiled
-def _compiled(mask: Data, q_len: int, kv_len: int, q_start: int | None, batch: int | None, heads: int | None) -> int:
+def _compiled(mask: Data, sizes: Data) -> int:
     """The number of the blocks of a mask, for a graph to hold."""
     from attnmask.run import torch_row_blocks
 
-    _COMPILED.append(_known(mask_of(mask), Frame(q_len, kv_len, q_start=q_start, batch=batch, heads=heads)))
-    return torch_row_blocks.number_of(_COMPILED[-1])
+    blocks = _known(mask_of(mask), frame_of(sizes))
+    _COMPILED.add(blocks)
+    return torch_row_blocks.number_of(blocks)
 
 
 def _blocks(mask: Mask, frame: Frame) -> Blocks | None:

@@ -20,7 +20,7 @@ from attnmask.exchange.common import EVERYTHING, is_causal_from_start
 from attnmask.lower.arrays import faked
 from attnmask.lower.grid import dense_torch
 from attnmask.run import torch_edges, torch_pieces
-from attnmask.run.compiled import Data, compiling, data_of, mask_of, opaque
+from attnmask.run.compiled import Data, compiling, data_of, frame_of, mask_of, opaque, sizes_of
 from attnmask.run.described import native_work, planned_work, whole_work
 from attnmask.run.plan import Plan, choice
 from attnmask.run.request import Request, Work
@@ -131,8 +131,7 @@ def traced(mask: Mask, frame: Frame, q: Any) -> Any:
     """The mask while torch.compile is looking, of a shape that broadcasts to the dense one."""
     if not opaque(mask):
         return dense_torch(mask, frame, q.device)
-    sizes = (frame.q_len, frame.kv_len, frame.q_start, frame.batch, frame.heads)
-    return _visible_in_graph(_number(data_of(mask), *sizes), q.device)
+    return _visible_in_graph(_number(data_of(mask), sizes_of(frame)), q.device)
 
 
 # Tables cannot be traced: in a compiled graph the mask is a number, and one operation that computes it.
@@ -140,9 +139,8 @@ _COMPILED: list[tuple[Mask, Frame]] = []
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _number(mask: Data, *frame: int | None) -> int:
-    q_len, kv_len, q_start, batch, heads = frame
-    known = (mask_of(mask), Frame(q_len, kv_len, q_start=q_start, batch=batch, heads=heads))  # type: ignore[arg-type]
+def _number(mask: Data, sizes: Data) -> int:
+    known = (mask_of(mask), frame_of(sizes))
     if known not in _COMPILED:
         _COMPILED.append(known)
     return _COMPILED.index(known)
