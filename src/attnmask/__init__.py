@@ -43,18 +43,18 @@ from attnmask.define.masks.strided import strided as strided
 from attnmask.define.masks.table import table as table
 from attnmask.define.masks.tree import tree as tree
 from attnmask.define.masks.window import window as window
-from attnmask.define.parse import parse as parse
-from attnmask.define.prove import CounterExample as CounterExample
-from attnmask.define.prove import Proof as Proof
-from attnmask.define.prove import Undecided as Undecided
-from attnmask.define.prove import equivalent as equivalent
-from attnmask.define.prove import implies as implies
+from attnmask.define.normal.simplify import simplify as simplify
+from attnmask.define.proof.prove import CounterExample as CounterExample
+from attnmask.define.proof.prove import Proof as Proof
+from attnmask.define.proof.prove import Undecided as Undecided
+from attnmask.define.proof.prove import equivalent as equivalent
+from attnmask.define.proof.prove import implies as implies
 from attnmask.define.selection import Selection as Selection
 from attnmask.define.selections.threshold import threshold as threshold
 from attnmask.define.selections.top_k import top_k as top_k
 from attnmask.define.selections.top_k_blocks import top_k_blocks as top_k_blocks
-from attnmask.define.simplify import simplify as simplify
-from attnmask.define.trace import trace as trace
+from attnmask.define.text.parse import parse as parse
+from attnmask.define.tracing.trace import trace as trace
 
 # 3 exchange: a form <-> a framework's own mask arguments
 from attnmask.exchange.diagnose import Finding as Finding

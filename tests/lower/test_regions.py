@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch.nn.attention.flex_attention import create_block_mask
 
 import attnmask as am
+from attnmask.define.bounds.witness import Witnesses
 from attnmask.define.kind import kinds
 from attnmask.define.language import fold
-from attnmask.define.witness import Witnesses
 from attnmask.errors import LoweringError
 from attnmask.lower import regions
 from attnmask.lower.arrays import evaluate

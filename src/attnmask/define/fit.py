@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from attnmask.define.bounds import bounds
+from attnmask.define.bounds.bounds import bounds
 from attnmask.define.frame import Frame
 from attnmask.define.language import Apply, Index, Lookup, Named, Node, variables
 from attnmask.define.mask import Mask
-from attnmask.define.notation import text_of
+from attnmask.define.text.notation import text_of
 from attnmask.errors import FrameError
 
 AXIS_NAMES = {"b": "batch", "h": "heads"}

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from attnmask.define.language import INDICES, Apply, Const, Index, Lookup, Node, join, sort_of, unnamed, variables
-from attnmask.define.notation import text_of
 from attnmask.define.shift import shifted, step_of
 from attnmask.define.tables import Table
+from attnmask.define.text.notation import text_of
 from attnmask.errors import MaskError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from attnmask.define.language import Const, Named, join
 from attnmask.define.mask import Mask
 from attnmask.define.masks.everything import everything
-from attnmask.define.notation import text_of
+from attnmask.define.text.notation import text_of
 from attnmask.errors import MaskError
 
 # What needs positions alone; a selection knows its pairs only once q and k are there.

@@ -9,7 +9,7 @@ from typing import Any
 from attnmask.define.kind import kinds
 from attnmask.define.language import Apply, Index, Lookup, Named, Node, Rebuild, fold
 from attnmask.define.mask import LATER, Mask
-from attnmask.define.rows import has_batch, rows_of, table_of
+from attnmask.define.parts.rows import has_batch, rows_of, table_of
 from attnmask.define.tables import Table
 from attnmask.errors import MaskError
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from attnmask.define.language import Apply, Const, Lookup, Named, Node, Rebuild, fold, sort_of, unnamed
 from attnmask.define.mask import Mask
-from attnmask.define.notation import text_of
+from attnmask.define.text.notation import text_of
 from attnmask.errors import FrameError
 from attnmask.lower.arrays import evaluate
 

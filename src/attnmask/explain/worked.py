@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.define.masks.causal import causal
-from attnmask.define.parse import parse
+from attnmask.define.text.parse import parse
 from attnmask.errors import InputError
 from attnmask.explain.document import Document
 from attnmask.explain.fills import FillRow, study

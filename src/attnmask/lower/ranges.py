@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmask.define.bounds import Pair
+from attnmask.define.bounds.bounds import Pair
 from attnmask.define.tables import SparseTable, Table
 from attnmask.lower.arrays import numpy_of
 from attnmask.lower.runs import spread

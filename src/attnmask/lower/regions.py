@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmask.define.bounds import Intervals
+from attnmask.define.bounds.bounds import Intervals
+from attnmask.define.bounds.witness import Truth, Witnesses
 from attnmask.define.fit import Fitted
 from attnmask.define.language import Node, fold
-from attnmask.define.witness import Truth, Witnesses
 from attnmask.lower.arrays import evaluate
 from attnmask.lower.ranges import table_ranges
 

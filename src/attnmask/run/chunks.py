@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
-from attnmask.define.bounds import bounds
+from attnmask.define.bounds.bounds import bounds
 from attnmask.define.fit import fit
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import attnmask as am
-from attnmask.define.forest import numbered
+from attnmask.define.parts.forest import numbered
 from attnmask.errors import FrameError, MaskError
 from tests.define.masks.loops import assert_equal, visible
 

@@ -5,10 +5,10 @@ from functools import reduce
 from operator import and_
 from typing import Any
 
-from attnmask.define.coordinates import coordinate, inside, shape_of
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, k, q, same
+from attnmask.define.parts.coordinates import coordinate, inside, shape_of
 from attnmask.define.tables import Table
 from attnmask.errors import MaskError
 

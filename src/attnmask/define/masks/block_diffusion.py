@@ -1,10 +1,10 @@
 """The training mask of block diffusion (Arriola et al. 2025, "Block Diffusion", BD3-LM, section 3.1)."""
 
-from attnmask.define.coordinates import inside
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, k, q, same
-from attnmask.define.numbers import check_number
+from attnmask.define.parts.coordinates import inside
+from attnmask.define.parts.numbers import check_number
 
 
 @kind

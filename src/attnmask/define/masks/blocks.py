@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from attnmask.define.coordinates import per_axis
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, b, h, k, lookup, q
+from attnmask.define.parts.coordinates import per_axis
 from attnmask.define.tables import Table
 from attnmask.errors import MaskError
 

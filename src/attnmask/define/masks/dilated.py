@@ -3,7 +3,7 @@
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, k, q, same
-from attnmask.define.numbers import check_number
+from attnmask.define.parts.numbers import check_number
 
 
 @kind

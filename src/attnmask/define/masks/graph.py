@@ -3,10 +3,10 @@
 from functools import partial
 from typing import Any
 
-from attnmask.define.edges import as_pairs, edge_table
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, k, lookup, q
+from attnmask.define.parts.edges import as_pairs, edge_table
 
 
 @partial(kind, prepare=as_pairs)

@@ -4,10 +4,10 @@ from functools import reduce
 from operator import and_
 from typing import Any
 
-from attnmask.define.coordinates import coordinate, inside, neighbours, per_axis, shape_of
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, Term, k, q, same
+from attnmask.define.parts.coordinates import coordinate, inside, neighbours, per_axis, shape_of
 from attnmask.errors import MaskError
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, k, q, same
-from attnmask.define.rows import entry, whole_rows
+from attnmask.define.parts.rows import entry, whole_rows
 
 
 @kind

@@ -5,7 +5,7 @@ from typing import Any
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, Term, k, maximum, minimum, q
-from attnmask.define.rows import entry, rows_of, whole_rows
+from attnmask.define.parts.rows import entry, rows_of, whole_rows
 from attnmask.define.tables import Table
 from attnmask.errors import MaskError
 

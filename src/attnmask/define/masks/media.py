@@ -5,8 +5,8 @@ from typing import Any
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, k, q
-from attnmask.define.numbers import check_number
-from attnmask.define.rows import entry, has_batch, rows_of, table_of, whole_rows
+from attnmask.define.parts.numbers import check_number
+from attnmask.define.parts.rows import entry, has_batch, rows_of, table_of, whole_rows
 from attnmask.define.tables import Table
 from attnmask.errors import MaskError
 

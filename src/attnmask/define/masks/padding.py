@@ -4,8 +4,8 @@ from typing import Any
 
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
-from attnmask.define.lengths import lengths_term
 from attnmask.define.mask import Mask, b, k, lookup
+from attnmask.define.parts.lengths import lengths_term
 from attnmask.define.tables import Table
 from attnmask.errors import MaskError
 

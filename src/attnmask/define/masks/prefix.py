@@ -4,8 +4,8 @@ from typing import Any
 
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
-from attnmask.define.lengths import lengths_term
 from attnmask.define.mask import Mask, k, q
+from attnmask.define.parts.lengths import lengths_term
 
 
 @kind

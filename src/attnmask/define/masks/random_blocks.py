@@ -7,7 +7,7 @@ from random import Random
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, h, k, lookup, q, same
-from attnmask.define.numbers import check_number
+from attnmask.define.parts.numbers import check_number
 from attnmask.define.tables import Table
 from attnmask.errors import MaskError
 

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from attnmask.define.forest import ancestor, numbered
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, k, q
-from attnmask.define.rows import has_batch, rows_of, table_of, whole_rows
+from attnmask.define.parts.forest import ancestor, numbered
+from attnmask.define.parts.rows import has_batch, rows_of, table_of, whole_rows
 from attnmask.define.tables import Table, positions_of
 from attnmask.errors import MaskError
 

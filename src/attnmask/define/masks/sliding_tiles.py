@@ -5,10 +5,10 @@ from functools import reduce
 from operator import and_
 from typing import Any
 
-from attnmask.define.coordinates import Sizes, coordinate, inside, neighbours, per_axis, shape_of
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, Term, k, q
+from attnmask.define.parts.coordinates import Sizes, coordinate, inside, neighbours, per_axis, shape_of
 from attnmask.errors import MaskError
 
 

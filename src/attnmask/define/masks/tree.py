@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from attnmask.define.forest import ancestor, numbered
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, Term, k, maximum, q
-from attnmask.define.numbers import check_number
-from attnmask.define.rows import has_batch, rows_of, table_of, whole_rows
+from attnmask.define.parts.forest import ancestor, numbered
+from attnmask.define.parts.numbers import check_number
+from attnmask.define.parts.rows import has_batch, rows_of, table_of, whole_rows
 
 
 @kind

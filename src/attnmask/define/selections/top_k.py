@@ -3,7 +3,7 @@
 from attnmask.define.frame import Frame
 from attnmask.define.masks.causal import causal
 from attnmask.define.masks.padding import padding
-from attnmask.define.numbers import check_number
+from attnmask.define.parts.numbers import check_number
 from attnmask.define.selection import Selection
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from attnmask.define.frame import Frame
-from attnmask.define.lengths import lengths_term
 from attnmask.define.mask import Mask, q
 from attnmask.define.masks.padding import padding
 from attnmask.define.masks.window import window
+from attnmask.define.parts.lengths import lengths_term
 from attnmask.errors import FrameworkError
 from attnmask.exchange.common import (
     EVERYTHING,

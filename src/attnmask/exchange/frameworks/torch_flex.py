@@ -9,7 +9,7 @@ import numpy as np
 from attnmask.define.fit import fit
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
-from attnmask.define.trace import trace
+from attnmask.define.tracing.trace import trace
 from attnmask.errors import FrameworkError, LoweringError
 from attnmask.lower.closures import closure
 from attnmask.lower.forms import tiles

@@ -6,7 +6,7 @@ import z3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnmask.define import formulas
+from attnmask.define.proof import formulas
 from attnmask.define.tables import SparseTable, Table
 
 

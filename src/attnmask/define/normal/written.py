@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from attnmask.define.language import Apply, Const, Lookup, Node
-from attnmask.define.linear import chain, linear, sides
+from attnmask.define.normal.linear import chain, linear, sides
 
 Known = Mapping[Node, Node]  # normal form -> the part as it was written
 

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import attnmask as am
-from attnmask.define import canonical as engine
-from attnmask.define.canonical import canonical, normal
-from attnmask.define.formulas import Formulas
 from attnmask.define.language import Apply, Const, Index, Rebuild, fold
-from attnmask.define.laws import LAWS, NUMBERS, law
-from attnmask.define.linear import size
-from attnmask.define.matching import candidates
+from attnmask.define.normal import canonical as engine
+from attnmask.define.normal.canonical import canonical, normal
+from attnmask.define.normal.laws import LAWS, NUMBERS, law
+from attnmask.define.normal.linear import size
+from attnmask.define.normal.matching import candidates
+from attnmask.define.proof.formulas import Formulas
 from attnmask.errors import MaskError
 from tests.strategies import frames, masks, terms
 
@@ -66,7 +66,7 @@ def test_every_law_holds_for_all_integers(rule):
 
 
 def test_a_wrong_law_is_found():
-    from attnmask.define.laws import A, B, c, d, n, no, x
+    from attnmask.define.normal.laws import A, B, c, d, n, no, x
 
     assert not holds_for_all_integers(law(A & (A | B), B))
     assert not holds_for_all_integers(law((c <= x) & (x <= d), no, when=d <= c))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import attnmask as am
-from attnmask.define.bounds import bounds
+from attnmask.define.bounds.bounds import bounds
 from attnmask.lower.arrays import evaluate
 from tests.strategies import masks, terms
 
@@ -38,7 +38,7 @@ def test_property_bounds_of_terms_are_sound(term, q, k):
 
 @given(masks, ranges, ranges)
 def test_property_arrays_of_tiles_give_the_same_bounds(mask, q, k):
-    from attnmask.define.bounds import Intervals
+    from attnmask.define.bounds.bounds import Intervals
     from attnmask.define.language import fold
 
     tile = {"b": (0, 1), "h": (0, 0), "q": q, "k": k}

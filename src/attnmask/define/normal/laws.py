@@ -13,7 +13,7 @@ from typing import Any
 
 from attnmask.define.language import Apply, Const, Index, Named, Node
 from attnmask.define.mask import Mask, Term, as_term_node, maximum, minimum, same, where
-from attnmask.define.notation import text_of
+from attnmask.define.text.notation import text_of
 
 NUMBERS = ("c", "d", "e", "n", "m")
 

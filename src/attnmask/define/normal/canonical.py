@@ -7,13 +7,13 @@ so there is an end.
 
 from __future__ import annotations
 
-from attnmask.define.bounds import bounds
+from attnmask.define.bounds.bounds import bounds
 from attnmask.define.language import OPERATIONS, Apply, Const, Lookup, Named, Node, Rebuild, fold
-from attnmask.define.linear import Linear, add, divide, linear, order, primitive, sum_of
+from attnmask.define.normal.linear import Linear, add, divide, linear, order, primitive, sum_of
 from attnmask.define.mask import Mask
-from attnmask.define.matching import Binding, all_match, candidates, head
+from attnmask.define.normal.matching import Binding, all_match, candidates, head
 from attnmask.define.tables import Table
-from attnmask.define.written import written
+from attnmask.define.normal.written import written
 
 
 def canonical(mask: Mask) -> Mask:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from attnmask.define.bounds import INTEGERS, Arithmetic, Intervals, Pair, TableBounds, whole_table
+from attnmask.define.bounds.bounds import INTEGERS, Arithmetic, Intervals, Pair, TableBounds, whole_table
 from attnmask.define.language import OPERATIONS, Algebra
 from attnmask.define.tables import Table
 

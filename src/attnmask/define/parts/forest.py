@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attnmask.define.mask import Mask, Term
-from attnmask.define.rows import entry
+from attnmask.define.parts.rows import entry
 from attnmask.define.tables import Table
 from attnmask.errors import MaskError
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from attnmask.define.language import INDICES, Apply, Const, Index, Named, Node
-from attnmask.define.laws import LAWS, NUMBERS, Law
+from attnmask.define.normal.laws import LAWS, NUMBERS, Law
 
 Binding: TypeAlias = dict[str, Node]
 Opposite: TypeAlias = Callable[[Node], Node]

@@ -12,7 +12,7 @@ from attnmask.define import within as _within  # noqa: F401  # gives Mask the me
 from attnmask.define.kind import kinds
 from attnmask.define.language import Const
 from attnmask.define.mask import LATER, Mask, Term
-from attnmask.define.notation import unpacked
+from attnmask.define.text.notation import unpacked
 from attnmask.errors import AttnmaskError, NotationError
 
 FORMAT = "attnmask/1"

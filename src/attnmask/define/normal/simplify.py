@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import reduce
 
-from attnmask.define.canonical import Normalizer
 from attnmask.define.language import Apply, Const, Lookup, Named, Node, fold, join, sort_of
-from attnmask.define.linear import size
 from attnmask.define.mask import Mask
 from attnmask.define.masks.everything import everything
 from attnmask.define.masks.nothing import nothing
+from attnmask.define.normal.canonical import Normalizer
+from attnmask.define.normal.linear import size
+from attnmask.define.normal.written import written
 from attnmask.define.selection import refuse_selection
-from attnmask.define.written import written
 from attnmask.errors import MaskError
 
 
@@ -28,7 +28,7 @@ def simplify(mask: Mask) -> Mask:
     nothing()
 
     Parts keep their names unless something shorter says the same: ``window(5) & window(3, 2)`` becomes
-    ``(k <= q) & (q - k <= 3)``. A mask that no law of ``define/laws.py`` shortens is returned as it is. Look-ups stay as
+    ``(k <= q) & (q - k <= 3)``. A mask that no law of ``define/normal/laws.py`` shortens is returned as it is. Look-ups stay as
     they are or disappear, so that the result fits every frame that the mask fits, and perhaps more.
 
     Args:

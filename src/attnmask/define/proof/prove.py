@@ -11,13 +11,13 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn, TypeAlias
 
-from attnmask.define.bounds import Intervals, Pair
-from attnmask.define.formulas import Formulas, TooLarge
+from attnmask.define.bounds.bounds import Intervals, Pair
 from attnmask.define.language import INDICES, fold
 from attnmask.define.mask import Mask
-from attnmask.define.notation import table_text
+from attnmask.define.proof.formulas import Formulas, TooLarge
 from attnmask.define.selection import refuse_selection
 from attnmask.define.tables import Table
+from attnmask.define.text.notation import table_text
 from attnmask.errors import MaskError, require
 
 Tables = Literal["given", "any"]

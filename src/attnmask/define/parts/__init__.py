@@ -1,0 +1,1 @@
+"""What the files of ``masks/`` share: positions on grids, edges of graphs, forests, rows of tables, lengths."""

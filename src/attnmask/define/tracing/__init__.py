@@ -1,0 +1,1 @@
+"""Other people's functions of positions as masks."""
