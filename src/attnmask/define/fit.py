@@ -9,6 +9,7 @@ from attnmask.define.bounds.bounds import bounds
 from attnmask.define.frame import Frame
 from attnmask.define.language import Apply, Index, Lookup, Named, Node, variables
 from attnmask.define.mask import Mask
+from attnmask.define.normal.linear import linear, sum_of
 from attnmask.define.text.notation import text_of
 from attnmask.errors import FrameError
 
@@ -69,7 +70,10 @@ def _axis_size(mask: Mask, frame: Frame, axis: str) -> int:
     """The size of the batch or heads axis: what the tables say, and the frame where they say nothing."""
     name = AXIS_NAMES[axis]
     said = {
-        node.table.shape[place] for node in _lookups(mask.node) for place, at in enumerate(node.at) if at == Index(axis)
+        node.table.shape[place]
+        for node in _lookups(mask.node)
+        for place, at in enumerate(node.at)
+        if _summed(at) == Index(axis)
     }
     given = getattr(frame, name)
     if len(said) > 1:
@@ -107,13 +111,18 @@ def _check_lookup(mask: Mask, node: Lookup, frame: Fitted) -> None:
         "k": (0, frame.kv_len - 1),
     }
     for size, at in zip(table.shape, node.at, strict=True):
-        low, high = bounds(at, ranges)
+        low, high = bounds(_summed(at), ranges)
         if low < 0 or high >= size:
             raise FrameError(
                 "a table covers every position that the frame asks for",
                 f"{text_of(at)} from {low} to {high}, but a table of shape {table.shape} in {mask}",
                 _lookup_fix(at, size, frame),
             )
+
+
+def _summed(at: Node) -> Node:
+    """A position with its sums worked out: ``q + 3 - 3`` is ``q``, and seen to stay where q does."""
+    return sum_of(linear(at)) if isinstance(at, Apply) else at
 
 
 def _lookup_fix(at: Node, size: int, frame: Fitted) -> str:

@@ -15,7 +15,9 @@ from attnmask.define.masks.causal import causal
 from attnmask.define.masks.everything import everything
 from attnmask.define.masks.padding import padding
 from attnmask.define.masks.table import table
-from attnmask.errors import FrameworkError
+from attnmask.define.normal.framed import Plain, plain
+from attnmask.define.normal.named import named
+from attnmask.errors import FrameError, FrameworkError
 from attnmask.lower import emptiness
 
 # Added to a score, this hides a key in practice; -9984 is what bfloat16 makes of -1e4.
@@ -25,9 +27,9 @@ CAUSAL = causal()
 EVERYTHING = everything()
 
 
-def is_causal_from_start(mask: Mask, frame: Frame) -> bool:
-    """Whether a mask is what frameworks call causal: exactly ``causal()``, with the first query at position 0."""
-    return frame.q_start == 0 and mask == CAUSAL
+def plain_in(mask: Mask, frame: Frame) -> Plain:
+    """``"everything"``, ``"causal"`` from the first row and key, or ``"other"``: the masks that frameworks have a flag for."""
+    return plain(mask, fit(mask, frame))
 
 
 def as_numpy(value: Any) -> NDArray[Any]:
@@ -37,6 +39,17 @@ def as_numpy(value: Any) -> NDArray[Any]:
         value = value.float() if "bfloat16" in str(value.dtype) else value.numpy()
     array = np.asarray(value)
     return array.astype(np.float32) if "bfloat16" in str(array.dtype) else array
+
+
+def meant(mask: Mask, frame: Frame) -> Mask:
+    """The mask in the words of the library, so that what is exported does not depend on its spelling."""
+    fit(mask, frame)
+    found = named(mask)
+    try:
+        fit(found, frame)
+    except FrameError:  # another form of a position may no longer be seen to stay inside its table
+        return mask
+    return found
 
 
 def exported_shape(mask: Mask, frame: Frame) -> tuple[int, int, int, int]:

@@ -1,4 +1,10 @@
-"""What kernels know by name, found among the parts of a conjunction; and the exact rest."""
+"""What kernels know by name, found among the parts of a conjunction; and the exact rest.
+
+The parts are those of the mask's normal form, so that what is found depends on what the mask allows, not on its spelling:
+
+    ~(q < k) & (q - k < 4)    normal form    0 <= q - k   q - k <= 3
+                              known          right = 0    left = 3
+"""
 
 from __future__ import annotations
 
@@ -7,12 +13,13 @@ from functools import reduce
 from operator import and_
 from typing import Any, NamedTuple
 
-from attnmask.define.language import Apply, Const, Index, Lookup, Named, Node
+from attnmask.define.language import Apply, Const, Lookup, Named, Node
 from attnmask.define.mask import Mask
 from attnmask.define.masks.everything import everything
+from attnmask.define.normal.canonical import normal_of
+from attnmask.define.normal.named import named
+from attnmask.define.parts.found import AHEAD, OWN_ROW, B, K, Q
 from attnmask.define.tables import Table
-
-B, Q, K = Index("b"), Index("q"), Index("k")
 
 
 class Known(NamedTuple):
@@ -27,11 +34,12 @@ class Known(NamedTuple):
 
 def split(mask: Mask, names: tuple[str, ...]) -> tuple[list[Known], Mask | None]:
     """The parts with one of these names, and the conjunction of all others (None if there are none)."""
-    known, rest = [], []
-    for node in _parts(mask.node):
+    known: list[Known] = []
+    rest: list[Mask] = []
+    for node in _parts(named(mask).node):
         found = _known(node)
-        if found is not None and found.name in names:
-            known.append(found)
+        if found and all(part.name in names for part in found):
+            known += found
         elif Mask(node) != everything():
             rest.append(Mask(node))
     return known, reduce(and_, rest) if rest else None
@@ -49,65 +57,64 @@ def _parts(node: Node) -> Iterator[Node]:
         yield node
 
 
-def _known(node: Node) -> Known | None:
+def _known(node: Node) -> list[Known]:
+    """What a conjunct is called; both sides of a window if it is the diagonal."""
     mask = Mask(node)
-    for name, read in READERS.items():
-        value = read(mask.plain)
-        if value is not None:
-            return Known(name, value, mask)
-    return None
+    form = normal_of(mask)
+    values = {name: read(form) for name, read in READERS.items()}
+    return [Known(name, value, mask) for name, value in values.items() if value is not None]
 
 
 def _left(node: Node) -> int | None:
-    """q - k <= left, however it is written."""
+    """``q - k <= left``."""
     match node:
-        case Apply("<=", (Apply("-", (Index("q"), Index("k"))), Const(left))):
+        case Apply("<=", (term, Const(left))) if term == AHEAD:
             return int(left)
+        case Apply("==", (term, Const(here))) if term == AHEAD:
+            return int(here)
     return None
 
 
 def _right(node: Node) -> int | None:
-    """k - q <= right; causal, k <= q, is right = 0."""
+    """``k - q <= right``; causal is right = 0."""
     match node:
-        case Apply("<=", (Index("k"), Index("q"))):
-            return 0
-        case Apply("<=", (Apply("-", (Index("k"), Index("q"))), Const(right))):
-            return int(right)
+        case Apply("<=", (Const(right), term)) if term == AHEAD:
+            return -int(right)
+        case Apply("==", (term, Const(here))) if term == AHEAD:
+            return -int(here)
     return None
 
 
 def _lengths(node: Node) -> int | Table | None:
+    """``k < lengths``, one number or one per sequence."""
     match node:
-        case Apply("<", (Index("k"), Const(length))):
-            return int(length)
-        case Apply("<", (Index("k"), Lookup(table, (Index("b"),)))):
+        case Apply("<=", (first, Const(last))) if first == K:
+            return int(last) + 1
+        case Apply("<=", (Apply("-", (first, Lookup(table, (at,)))), Const(-1))) if (first, at) == (K, B):
             return table
-        case Apply("<", (Index("k"), Lookup(table, ()))):
-            return table[()]
     return None
 
 
 def _valid(node: Node) -> Table | None:
     match node:
-        case Lookup(table, (Index("b"), Index("k")) | (Index("k"),)) if table.kind == "bool":
+        case Lookup(table, (*row, at)) if table.kind == "bool" and at == K and tuple(row) in OWN_ROW:
             return table
     return None
 
 
 def _documents(node: Node) -> Table | None:
     match node:
-        case Apply("==", (Lookup(left, one), Lookup(right, other))) if left == right:
-            if (one, other) in (((B, Q), (B, K)), ((Q,), (K,))):
+        case Apply("==", (Apply("-", (Lookup(left, (*row, one)), Lookup(right, (*other_row, other)))), Const(0))):
+            if left == right and row == other_row and tuple(row) in OWN_ROW and {one, other} == {Q, K}:
                 return left
     return None
 
 
 def _chunk(node: Node) -> int | None:
     match node:
-        case Apply("==", (Apply("//", (Index("q"), Const(one))), Apply("//", (Index("k"), Const(other))))) if (
-            one == other
-        ):
-            return int(one)
+        case Apply("==", (Apply("-", (Apply("//", (one, Const(size))), Apply("//", (other, Const(same))))), Const(0))):
+            if size == same and (one, other) == (Q, K):
+                return int(size)
     return None
 
 

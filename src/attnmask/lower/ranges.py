@@ -25,6 +25,7 @@ def table_ranges(table: Table, at: tuple[Pair, ...]) -> Pair:
     """The bounds of a look-up whose positions stay within (first, last) along each axis: numbers or arrays."""
     if not at:
         return table.bounds
+    at = tuple(_inside(size, pair) for size, pair in zip(table.shape, at, strict=True))
     if isinstance(table, SparseTable):
         rows, columns = ((np.asarray(first), np.asarray(last)) for first, last in at)
         return _edge_bounds(table, rows, columns)
@@ -34,6 +35,11 @@ def table_ranges(table: Table, at: tuple[Pair, ...]) -> Pair:
     if all(np.array_equal(*pair) for pair in outer):
         return _pyramid(table).bounds(tuple(pair[0] for pair in outer), np.asarray(first), np.asarray(last))
     return table.bounds
+
+
+def _inside(size: int, pair: Pair) -> Pair:
+    """The part of a range that a table has: bounds of a position may be wider than where it really goes."""
+    return np.clip(pair[0], 0, size - 1), np.clip(pair[1], 0, size - 1)
 
 
 def _boolean_bounds(table: Table, at: tuple[Pair, ...]) -> Pair:

@@ -19,7 +19,7 @@ import numpy as np
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.errors import InputError
-from attnmask.exchange.common import EVERYTHING, is_causal_from_start
+from attnmask.exchange.common import plain_in
 from attnmask.lower.forms import tiles
 from attnmask.run import engines
 from attnmask.run.compiled import Data, constant_when_compiled, data_of, frame_of, mask_of, sizes_of
@@ -62,7 +62,7 @@ def fastest(request: Request) -> str:
         return request.library
     if device == "cpu":
         return "cpu" if refusal("cpu", request) is None and _module("cpu").pays(request) else "torch"
-    if mask == EVERYTHING or is_causal_from_start(mask, frame):
+    if plain_in(mask, frame) != "other":
         return "torch"
     if refusal("flash_attn", request) is None:
         return "flash_attn"

@@ -20,6 +20,7 @@ from attnmask.define.masks.documents import documents
 from attnmask.define.masks.padding import padding
 from attnmask.define.masks.window import window
 from attnmask.errors import FrameError, InputError
+from attnmask.exchange.common import plain_in
 from attnmask.lower.grid import dense_torch
 from attnmask.run.attention import attention
 from attnmask.run.contract import checked_frame
@@ -133,7 +134,7 @@ def _ways(mask: Mask, frame: Frame, batch: int, device: str) -> dict[str, Run]:
     if batch * frame.q_len * frame.kv_len <= LARGEST_DENSE:
         visible = dense_torch(mask, frame, torch.device(device)).expand(-1, -1, frame.q_len, frame.kv_len).contiguous()
         ways[DENSE] = lambda q, k, v: scaled_dot_product_attention(q, k, v, attn_mask=visible)
-    if mask == causal():
+    if plain_in(mask, frame) == "causal":
         ways[NATIVE] = lambda q, k, v: scaled_dot_product_attention(q, k, v, is_causal=True)
     return ways
 

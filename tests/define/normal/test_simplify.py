@@ -245,7 +245,7 @@ def test_what_fits_a_frame_still_does():
         am.simplify(remainder).dense(frame)[0, 0].tolist() == remainder.dense(frame)[0, 0].tolist() == [[False, True]]
     )
     assert am.simplify(remainder) != remainder
-    batch = am.lookup([1, 2, 3], b + 0) + 0 <= k
+    batch = am.lookup([1, 2, 3], am.maximum(b, b)) + 0 <= k
     assert am.simplify(batch).dense(am.Frame(4, batch=2)).shape == (2, 1, 4, 4)
 
 

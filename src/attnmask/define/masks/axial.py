@@ -1,6 +1,7 @@
 """Axial attention: along one axis of a grid at a time (Ho et al. 2019, "Axial attention in multidimensional transformers")."""
 
 import math
+from collections.abc import Iterator
 from functools import reduce
 from operator import and_
 from typing import Any
@@ -9,6 +10,7 @@ from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, k, q, same
 from attnmask.define.parts.coordinates import coordinate, inside, shape_of
+from attnmask.define.parts.found import Found, grid_shapes
 from attnmask.define.tables import Table
 from attnmask.errors import MaskError
 
@@ -53,6 +55,12 @@ def _axes(axis: Any, count: int) -> set[int]:
             "Write axis=0 for the first axis, or several: axis=(1, 2)",
         )
     return {one % count for one in given}
+
+
+def guesses(found: Found) -> Iterator[Mask]:
+    """Along either axis of every grid that the divisors of positions make."""
+    for shape in grid_shapes(found):
+        yield from (axial(shape, axis) for axis in range(len(shape)))
 
 
 EXAMPLES = [

@@ -1,11 +1,14 @@
 """Block-sparse attention: any pattern of blocks (Gray et al. 2017, "GPU kernels for block-sparse weights")."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
+from attnmask.define.language import Apply, Const, Index, Lookup
 from attnmask.define.mask import Mask, b, h, k, lookup, q
 from attnmask.define.parts.coordinates import per_axis
+from attnmask.define.parts.found import B, Found, H
 from attnmask.define.tables import Table
 from attnmask.errors import MaskError
 
@@ -40,6 +43,17 @@ def blocks(table: Any, size: Any) -> Mask:
     outer = (0 if length == 1 else index for length, index in zip(cells.shape[:-2], (b, h), strict=False))
     mask: Mask = lookup(cells, *outer, q // q_size, k // k_size)
     return mask
+
+
+def guesses(found: Found) -> Iterator[Mask]:
+    """The tables that are looked up at a quotient of the query and one of the key."""
+    for node in found.nodes:
+        match node:
+            case Lookup(
+                cells, (*outer, Apply("//", (Index("q"), Const(wide))), Apply("//", (Index("k"), Const(high))))
+            ):
+                if cells.kind == "bool" and tuple(outer) in ((), (B, H)):
+                    yield blocks(cells, wide if wide == high else [wide, high])
 
 
 EXAMPLES = [

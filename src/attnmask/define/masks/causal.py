@@ -1,8 +1,11 @@
 """Causal (look-ahead) masking: no token sees a later one (Vaswani et al. 2017, section 3.2.3)."""
 
+from collections.abc import Iterator
+
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, k, q
+from attnmask.define.parts.found import Found
 
 
 @kind
@@ -27,6 +30,11 @@ def causal() -> Mask:
       4 ■ ■ ■ ■ ■
     """
     return k <= q
+
+
+def guesses(found: Found) -> Iterator[Mask]:
+    """Causal, whatever else there is."""
+    yield causal()
 
 
 EXAMPLES = [

@@ -1,8 +1,11 @@
 """Chunks: attention inside consecutive blocks of positions (Llama 4's local layers, with ``causal()``)."""
 
+from collections.abc import Iterator
+
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, k, q, same
+from attnmask.define.parts.found import Found
 from attnmask.errors import MaskError
 
 
@@ -25,6 +28,11 @@ def chunked(size: int) -> Mask:
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise MaskError("a chunk holds at least 1 position", f"size={size!r}", "Write chunked(8192)")
     return same(q // size, k // size)
+
+
+def guesses(found: Found) -> Iterator[Mask]:
+    """Chunks of any number that positions are divided by."""
+    yield from map(chunked, found.divisors)
 
 
 EXAMPLES = [(chunked(3), Frame(8)), (chunked(1), Frame(4)), (chunked(4), Frame(3, 10, align="end"))]

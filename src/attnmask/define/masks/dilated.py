@@ -1,8 +1,11 @@
 """Dilated attention: every step-th position, as in the dilated windows of Beltagy et al. 2020, "Longformer"."""
 
+from collections.abc import Iterator
+
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, k, q, same
+from attnmask.define.parts.found import Found
 from attnmask.define.parts.numbers import check_number
 
 
@@ -27,6 +30,11 @@ def dilated(step: int) -> Mask:
     """
     check_number("step", step, least=1, rule="a step is at least 1 position", fix="Write dilated(2)")
     return same((q - k) % step, 0)
+
+
+def guesses(found: Found) -> Iterator[Mask]:
+    """Steps of any number that positions are divided by."""
+    yield from map(dilated, found.divisors)
 
 
 EXAMPLES = [

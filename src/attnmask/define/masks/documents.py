@@ -1,10 +1,12 @@
 """Packed documents: no token sees another document of its row (Krell et al. 2021, "Efficient sequence packing")."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, b, k, lookup, q, same
+from attnmask.define.parts.found import Found, compared_rows
 from attnmask.define.tables import Table, positions_of
 from attnmask.errors import MaskError
 
@@ -57,6 +59,11 @@ def _ids(lengths: Any) -> Table:
             "Add the padding at the end of a row as a document of its own",
         )
     return Table.of(ids if len(nested.shape) == 2 else ids[0])
+
+
+def guesses(found: Found) -> Iterator[Mask]:
+    """The tables whose entries at query and key are compared."""
+    yield from map(documents, compared_rows(found))
 
 
 EXAMPLES = [

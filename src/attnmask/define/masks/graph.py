@@ -1,5 +1,6 @@
 """Graph attention: a node sees its neighbours (Velickovic et al. 2018, "Graph attention networks")."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -7,6 +8,8 @@ from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, k, lookup, q
 from attnmask.define.parts.edges import as_pairs, edge_table
+from attnmask.define.parts.found import Found, K, Q
+from attnmask.define.tables import SparseTable
 
 
 @partial(kind, prepare=as_pairs)
@@ -31,6 +34,13 @@ def graph(edges: Any, n: int | None = None) -> Mask:
     """
     mask: Mask = lookup(edge_table(edges, n), q, k)
     return mask
+
+
+def guesses(found: Found) -> Iterator[Mask]:
+    """The edges that are looked up at query and key."""
+    for cells in found.tables(Q, K):
+        if isinstance(cells, SparseTable) and cells.shape[0] == cells.shape[1]:
+            yield graph([divmod(code, cells.shape[1]) for code in cells.codes], cells.shape[0])
 
 
 EXAMPLES = [

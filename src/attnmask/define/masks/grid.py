@@ -1,5 +1,6 @@
 """Neighbourhood attention on grids (Hassani et al. 2023; dilated: Hassani and Shi 2022; the rule of NATTEN)."""
 
+from collections.abc import Iterator
 from functools import reduce
 from operator import and_
 from typing import Any
@@ -8,7 +9,10 @@ from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, Term, k, q, same
 from attnmask.define.parts.coordinates import coordinate, inside, neighbours, per_axis, shape_of
+from attnmask.define.parts.found import Found, grid_shapes
 from attnmask.errors import MaskError
+
+MOST_REACHES = 4  # that are tried
 
 
 @kind
@@ -67,6 +71,16 @@ def _axis(i: Term, j: Term, length: int, kernel: int, dilation: int, edge: str) 
     in_group = (length - 1 - group) // dilation + 1
     near = neighbours(i // dilation, j // dilation, kernel, in_group if edge == "shift" else None)
     return same(group, j % dilation) & near
+
+
+def guesses(found: Found) -> Iterator[Mask]:
+    """Square kernels that reach as far as some bound, on every grid that the divisors of positions make."""
+    reaches = [number for number in found.limits if number >= 0][:MOST_REACHES]
+    for shape in grid_shapes(found):
+        for kernel in (2 * reach + odd for reach in reaches for odd in (1, 2)):
+            if kernel <= min(shape):
+                yield grid(shape, kernel)
+                yield grid(shape, kernel, edge="clip")
 
 
 EXAMPLES = [

@@ -1,10 +1,12 @@
 """Images inside text: tokens of one image see each other (Zhou et al. 2024, "Transfusion"; Gemma 3, 2025)."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, k, q, same
+from attnmask.define.parts.found import Found, compared_rows
 from attnmask.define.parts.rows import entry, whole_rows
 
 
@@ -37,6 +39,11 @@ def images(ids: Any) -> Mask:
     own = entry(table, q)
     mask: Mask = same(own, entry(table, k)) & (own >= 0)
     return mask
+
+
+def guesses(found: Found) -> Iterator[Mask]:
+    """The tables whose entries at query and key are compared."""
+    yield from map(images, compared_rows(found))
 
 
 EXAMPLES = [

@@ -1,10 +1,12 @@
 """Padding masks: the keys of a batch that hold real tokens, from lengths or from a boolean array."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, b, k, lookup
+from attnmask.define.parts.found import B, Found, K
 from attnmask.define.parts.lengths import lengths_term
 from attnmask.define.tables import Table
 from attnmask.errors import MaskError
@@ -57,6 +59,16 @@ def _from_valid(table: Table, side: str, kv_len: int | None) -> Mask:
         )
     mask: Mask = lookup(table, b, k) if len(table.shape) == 2 else lookup(table, k)
     return mask
+
+
+def guesses(found: Found) -> Iterator[Mask]:
+    """Keys before a length per sequence, keys from one on, and keys that a table holds."""
+    for lengths in found.tables(B):
+        yield padding(lengths)
+        yield from (padding(lengths, side="left", kv_len=end) for end in found.at_least(k + lookup(lengths, b)))
+    for valid in (*found.tables(B, K), *found.tables(K)):
+        if valid.kind == "bool":
+            yield padding(valid=valid)
 
 
 EXAMPLES = [

@@ -1,10 +1,13 @@
 """Prefix masks: every query sees a prefix; ``prefix(n) | causal()`` is the prefix LM (Raffel et al. 2020, "T5")."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
+from attnmask.define.language import Named
 from attnmask.define.mask import Mask, k, q
+from attnmask.define.parts.found import B, Found
 from attnmask.define.parts.lengths import lengths_term
 
 
@@ -26,6 +29,13 @@ def prefix(lengths: Any) -> Mask:
     """
     length = lengths_term(lengths)
     return k < length
+
+
+def guesses(found: Found) -> Iterator[Mask]:
+    """The keys up to a bound of ``k``, one number or a length per sequence, joined with the past as in a prefix-LM."""
+    past = Mask(Named("causal", (), (k <= q).node))
+    yield from (prefix(last + 1) | past for last in found.at_most(k) if last >= 0)
+    yield from (prefix(lengths) | past for lengths in found.tables(B))
 
 
 EXAMPLES = [

@@ -1,8 +1,11 @@
 """Attention sinks: the first tokens stay visible to all (Xiao et al. 2023, "Efficient streaming language models")."""
 
+from collections.abc import Iterator
+
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, k, q
+from attnmask.define.parts.found import Found
 from attnmask.define.parts.numbers import check_number
 
 
@@ -28,6 +31,11 @@ def sinks(count: int) -> Mask:
     """
     check_number("count", count, least=0, rule="the number of sinks is at least 0", fix="Write sinks(4)")
     return k < count
+
+
+def guesses(found: Found) -> Iterator[Mask]:
+    """The first keys up to any bound of ``k``."""
+    yield from (sinks(last + 1) for last in found.at_most(k) if last >= 0)
 
 
 EXAMPLES = [

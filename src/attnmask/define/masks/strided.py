@@ -1,8 +1,11 @@
 """The strided pattern of Child et al. 2019, "Generating long sequences with Sparse Transformers"."""
 
+from collections.abc import Iterator
+
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, k, q, same
+from attnmask.define.parts.found import Found
 from attnmask.define.parts.numbers import check_number
 
 
@@ -32,6 +35,11 @@ def strided(step: int) -> Mask:
     """
     check_number("step", step, least=1, rule="a stride is at least 1 position", fix="Write strided(128)")
     return (k <= q) & ((q - k < step) | same((q - k) % step, 0))
+
+
+def guesses(found: Found) -> Iterator[Mask]:
+    """Strides of any number that positions are divided by."""
+    yield from map(strided, found.divisors)
 
 
 EXAMPLES = [(strided(3), Frame(8)), (strided(2), Frame(3, 9, align="end")), (strided(4), Frame(4, 9, q_start=3))]

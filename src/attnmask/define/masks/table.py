@@ -1,11 +1,13 @@
 """Any mask at all, given as a boolean array."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, b, h, k, lookup, q
-from attnmask.define.tables import Table
+from attnmask.define.parts.found import B, Found, H, K, Q
+from attnmask.define.tables import SparseTable, Table
 from attnmask.errors import MaskError
 
 
@@ -45,6 +47,12 @@ def table(array: Any) -> Mask:
     outer = (0 if size == 1 else index for size, index in zip(cells.shape[:2], (b, h), strict=True))
     mask = lookup(cells, *outer, q, k)
     return mask
+
+
+def guesses(found: Found) -> Iterator[Mask]:
+    """The tables that are looked up at query and key."""
+    for at in ((Q, K), (B, H, Q, K)):
+        yield from (table(cells) for cells in found.tables(*at) if not isinstance(cells, SparseTable))
 
 
 EXAMPLES = [

@@ -1,11 +1,15 @@
 """Tree attention of speculative decoding: drafts that branch (Miao et al. 2023, "SpecInfer"; Cai et al. 2024, "Medusa")."""
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
+from attnmask.define.language import Lookup
 from attnmask.define.mask import Mask, Term, k, maximum, q
-from attnmask.define.parts.forest import ancestor, numbered
+from attnmask.define.parts.forest import ancestor, numbered, parents_of
+from attnmask.define.parts.found import Found, K, Q
 from attnmask.define.parts.numbers import check_number
 from attnmask.define.parts.rows import has_batch, rows_of, table_of, whole_rows
 
@@ -55,6 +59,15 @@ def tree(parents: Any, *, offset: int = 0) -> Mask:
 def _node(position: Term, offset: int) -> Term:
     """The node at a position; of positions before the tree any node, for the mask does not ask there."""
     return maximum(position - offset, 0)
+
+
+def guesses(found: Found) -> Iterator[Mask]:
+    """Two tables of which one numbers the nodes, and the other says how far their descendants reach."""
+    numbers = [node.table for node in found.nodes if isinstance(node, Lookup) and node.at[-1:] in ((Q,), (K,))]
+    for first, last in itertools.permutations(dict.fromkeys(numbers), 2):
+        parents = parents_of(first, last)
+        if parents is not None:
+            yield tree(parents)
 
 
 EXAMPLES = [

@@ -1,9 +1,12 @@
 """Sliding windows: local attention (Beltagy et al. 2020, "Longformer"; Jiang et al. 2023, "Mistral 7B")."""
 
+from collections.abc import Iterator
+
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.language import Const
 from attnmask.define.mask import Mask, k, q
+from attnmask.define.parts.found import AHEAD, Found
 from attnmask.errors import MaskError
 
 
@@ -40,6 +43,18 @@ def window(left: int | None, right: int | None = 0) -> Mask:
     if not sides:
         return Mask(Const(True))
     return sides[0] & sides[1] if len(sides) == 2 else sides[0]
+
+
+def guesses(found: Found) -> Iterator[Mask]:
+    """Every pair of bounds of ``q - k``, and each bound alone."""
+    here = found.equal(AHEAD)
+    lefts = [left for left in found.at_most(AHEAD) + here if left >= 0]
+    rights = [-right for right in found.at_least(AHEAD) + here if right <= 0]
+    for right in rights:
+        yield from (window(left, right) for left in lefts)
+        if right:
+            yield window(None, right)
+    yield from (window(left, None) for left in lefts)
 
 
 EXAMPLES = [

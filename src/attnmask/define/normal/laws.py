@@ -1,6 +1,6 @@
 """The laws by which masks are simplified, one a line: the left side becomes the right side.
 
-``A B C`` stand for any masks, ``x y`` for any terms, ``c d e`` for any numbers and ``n m`` for divisors.
+``A B C`` stand for any masks, ``x y`` for any terms, ``c d e f`` for any numbers and ``n m`` for divisors.
 ``when`` says what must hold, and is itself decided by the laws. ``& |`` are read in any order; sums and comparisons are
 brought to linear form first (``canonical.py``), so that every comparison reads ``x <= c``, ``c <= x`` or ``same(x, c)``.
 The tests prove each law for all integers.
@@ -15,7 +15,7 @@ from attnmask.define.language import Apply, Const, Index, Named, Node
 from attnmask.define.mask import Mask, Term, as_term_node, maximum, minimum, same, where
 from attnmask.define.text.notation import text_of
 
-NUMBERS = ("c", "d", "e", "n", "m")
+NUMBERS = ("c", "d", "e", "f", "n", "m")
 
 
 class _Any(Term):
@@ -61,7 +61,7 @@ def _node(side: Any) -> Node:
 
 A, B, C = (Mask(Named(name, (), Const(True))) for name in "ABC")
 x, y = (_Any(Index(name)) for name in "xy")
-c, d, e, n, m = (_Any(Index(name)) for name in NUMBERS)
+c, d, e, f, n, m = (_Any(Index(name)) for name in NUMBERS)
 yes, no = Mask(Const(True)), Mask(Const(False))
 
 LAWS = (
@@ -98,6 +98,14 @@ LAWS = (
     law((c <= x) & (x <= d), no, when=d < c),
     law((c <= x) | (x <= d), yes, when=c <= d + 1),
     law((c <= x) & (x <= c), same(x, c)),
+    # two pieces of one term that touch
+    law(same(x, c) | same(x, d), (c <= x) & (x <= d), when=same(d, c + 1)),
+    law((c <= x) & (x <= d) | same(x, e), (c <= x) & (x <= e), when=same(e, d + 1) & (c <= d)),
+    law((c <= x) & (x <= d) | same(x, e), (e <= x) & (x <= d), when=same(e, c - 1) & (c <= d)),
+    law((c <= x) & (x <= d) | same(x, e), (c <= x) & (x <= d), when=(c <= e) & (e <= d)),
+    law((c <= x) & (x <= d) | (x <= e), (x <= maximum(d, e)), when=c <= e + 1),
+    law((c <= x) & (x <= d) | (e <= x), (minimum(c, e) <= x), when=e <= d + 1),
+    law(((c <= x) & (x <= d)) | ((e <= x) & (x <= f)), (c <= x) & (x <= maximum(d, f)), when=(c <= e) & (e <= d + 1)),
     # a bound and one place of the same term
     law(same(x, c) & same(x, d), no, when=~same(c, d)),
     law(same(x, c) & (x <= d), same(x, c), when=c <= d),
@@ -124,6 +132,7 @@ LAWS = (
     law(x // n <= c, x <= n * c + n - 1),
     law(c <= x // n, n * c <= x),
     law(same(x // n, c), (n * c <= x) & (x <= n * c + n - 1)),
+    law(same(x % n - y % n, 0), same((x - y) % n, 0)),
     law(x % n <= c, yes, when=n <= c + 1),
     law(x % n <= c, no, when=c < 0),
     law(x % n <= 0, same(x % n, 0)),
@@ -131,16 +140,6 @@ LAWS = (
     law(c <= x % n, no, when=n <= c),
     law(c <= x % n, same(x % n, c), when=same(c, n - 1)),
     law(same(x % n, c), no, when=(c < 0) | (n <= c)),
-    law(abs(x) <= c, (-c <= x) & (x <= c)),
-    law(c <= abs(x), (x <= -c) | (c <= x)),
-    law(same(abs(x), c), (same(x, c) | same(x, -c)) & (c >= 0)),
-    law(minimum(x, y) <= c, (x <= c) | (y <= c)),
-    law(c <= minimum(x, y), (c <= x) & (c <= y)),
-    law(maximum(x, y) <= c, (x <= c) & (y <= c)),
-    law(c <= maximum(x, y), (c <= x) | (c <= y)),
-    law(where(A, c, d) <= e, (A & (c <= e)) | (~A & (d <= e))),
-    law(e <= where(A, c, d), (A & (e <= c)) | (~A & (e <= d))),
-    law(same(where(A, c, d), e), (A & same(c, e)) | (~A & same(d, e))),
     # terms
     law(x // n // m, x // (n * m)),
     law(x // n, 0, when=(x >= 0) & (x < n)),
@@ -152,10 +151,6 @@ LAWS = (
     law(maximum(x, y), x, when=y <= x),
     law(minimum(minimum(x, c), d), minimum(x, minimum(c, d))),
     law(maximum(maximum(x, c), d), maximum(x, maximum(c, d))),
-    law(minimum(x, minimum(x, y)), minimum(x, y)),
-    law(maximum(x, maximum(x, y)), maximum(x, y)),
-    law(minimum(x, maximum(x, y)), x),
-    law(maximum(x, minimum(x, y)), x),
     law(where(no, x, y), y),
     law(where(A, x, x), x),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attnmask.define.mask import Mask, Term
-from attnmask.define.parts.rows import entry
+from attnmask.define.parts.rows import entry, has_batch, rows_of, table_of
 from attnmask.define.tables import Table
 from attnmask.errors import MaskError
 
@@ -58,3 +58,23 @@ def ancestor(first: Table, last: Table, old: Term, young: Term) -> Mask:
     """Where the node at position ``old`` is the node at ``young`` or one of its ancestors."""
     below: Mask = (entry(first, old) <= entry(first, young)) & (entry(first, young) <= entry(last, old))
     return below
+
+
+def parents_of(first: Table, last: Table) -> Table | None:
+    """The parents of the nodes that ``numbered`` gave these numbers; None if it cannot have."""
+    if first.kind != "int" or last.kind != "int" or first.shape != last.shape or len(first.shape) not in (1, 2):
+        return None
+    rows = [_parents(*pair) for pair in zip(rows_of(first), rows_of(last), strict=True)]
+    return table_of(rows, has_batch(first))
+
+
+def _parents(first: list[int], last: list[int]) -> list[int]:
+    """For each node the nearest one before it, in the order of their numbers, whose descendants reach so far."""
+    parents = [-1] * len(first)
+    open_: list[int] = []
+    for node in sorted(range(len(first)), key=first.__getitem__):
+        while open_ and last[open_[-1]] < first[node]:
+            open_.pop()
+        parents[node] = open_[-1] if open_ else -1
+        open_.append(node)
+    return parents

@@ -22,8 +22,9 @@ from attnmask.exchange.common import (
     checked_keys,
     checked_shape,
     exported_shape,
-    is_causal_from_start,
     mask_of_array,
+    meant,
+    plain_in,
     refuse_empty_rows,
 )
 
@@ -39,11 +40,11 @@ def write(mask: Mask, frame: Frame, *, empty_rows: str = "refuse") -> dict[str, 
         frame: where it is seen.
         empty_rows: ``"keep"`` accepts that a row that sees nothing gives the mean of all values.
     """
-    if is_causal_from_start(mask, frame):
-        return {"is_causal": True}
+    mask = meant(mask, frame)
+    known = plain_in(mask, frame)
+    if known != "other":
+        return {"is_causal": True} if known == "causal" else {"mask": None}
     refuse_empty_rows(mask, frame, empty_rows, "the mean of all values, hidden ones included, in JAX")
-    if mask == EVERYTHING:
-        return {"mask": None}
     import jax.numpy as jnp
 
     return {"mask": jnp.asarray(mask.dense(frame)[:, :, : exported_shape(mask, frame)[2]])}

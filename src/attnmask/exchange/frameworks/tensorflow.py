@@ -17,6 +17,7 @@ from attnmask.exchange.common import (
     checked_shape,
     exported_shape,
     mask_of_array,
+    meant,
     refuse_empty_rows,
 )
 from attnmask.lower.fills import format_of
@@ -33,6 +34,7 @@ def write(mask: Mask, frame: Frame, *, dtype: Any = "float32", empty_rows: str =
         dtype: that of the scores, float32, float64, or bfloat16 (as float32).
         empty_rows: ``"keep"`` accepts that a row that sees nothing is uniform over all keys, hidden ones included.
     """
+    mask = meant(mask, frame)
     storage = format_of(dtype).storage
     if storage is np.float16:
         raise FrameworkError(

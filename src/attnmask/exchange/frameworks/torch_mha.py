@@ -21,6 +21,8 @@ from attnmask.exchange.common import (
     checked_keys,
     checked_shape,
     mask_of_array,
+    meant,
+    plain_in,
     refuse_empty_rows,
     visible_of_bool_or_bias,
 )
@@ -41,8 +43,9 @@ def write(
         device: where the tensors lie.
         empty_rows: ``"keep"`` accepts NaN in rows that see nothing.
     """
+    mask = meant(mask, frame)
     refuse_empty_rows(mask, frame, empty_rows, "NaN in MultiheadAttention")
-    keys, rest = _split(mask)
+    keys, rest = _split(mask, frame)
     batch = fit(mask, frame).batch
     return {
         "attn_mask": None if rest is None else _tensor(_hidden_pairs(rest, frame, num_heads, batch), device),
@@ -56,13 +59,13 @@ def _tensor(array: Any, device: Any) -> Any:
     return torch.tensor(array, device=device)
 
 
-def _split(mask: Mask) -> tuple[Mask | None, Mask | None]:
+def _split(mask: Mask, frame: Frame) -> tuple[Mask | None, Mask | None]:
     """The parts of a mask that depend on batch and key only, and the others."""
     node = mask.node
     parts = [Mask(part) for part in node.args] if isinstance(node, Apply) and node.op == "&" else [mask]
     keys = [part for part in parts if part.depends_on <= {"b", "k"}]
     if not any("b" in part.depends_on for part in keys):
-        return None, None if mask == EVERYTHING else mask
+        return None, None if plain_in(mask, frame) == "everything" else mask
     rest = [part for part in parts if part not in keys]
     return reduce(and_, keys), reduce(and_, rest) if rest else None
 

@@ -15,8 +15,9 @@ from attnmask.exchange.common import (
     checked_keys,
     checked_shape,
     exported_shape,
-    is_causal_from_start,
     mask_of_array,
+    meant,
+    plain_in,
     refuse_empty_rows,
     visible_of_bool_or_bias,
 )
@@ -46,12 +47,12 @@ def write(
         empty_rows: for a bias with finite fill, ``"keep"`` accepts that empty rows are not zero. With booleans
             and with -inf they are.
     """
+    mask = meant(mask, frame)
     if dtype is not None:
         return {"attn_mask": _bias(mask, frame, device, dtype, fill, empty_rows)}
-    if is_causal_from_start(mask, frame):
-        return {"is_causal": True}
-    if mask == EVERYTHING:
-        return {"attn_mask": None}
+    known = plain_in(mask, frame)
+    if known != "other":
+        return {"is_causal": True} if known == "causal" else {"attn_mask": None}
     import torch  # noqa: F401  # dense_torch finds it
 
     return {"attn_mask": dense_torch(mask, frame, device).expand(exported_shape(mask, frame)).contiguous()}

@@ -6,7 +6,7 @@ from typing import Any
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
-from attnmask.exchange.common import EVERYTHING, is_causal_from_start
+from attnmask.exchange.common import plain_in
 from attnmask.run.compiled import Data, compiling, constant_when_compiled, data_of, frame_of, mask_of, sizes_of
 from attnmask.run.cost import EDGE
 from attnmask.run.kernel import kernel, missing
@@ -48,7 +48,7 @@ def pays(request: Request) -> bool:
     pair, blocks = PAIR[found.variant], _known(mask, frame)
     if found.amx and request.setting.dtype == "bfloat16":
         return False
-    if pair > 1 and (mask == EVERYTHING or is_causal_from_start(mask, frame)):
+    if pair > 1 and plain_in(mask, frame) != "other":
         return False
     return frame.q_len >= FEWEST and pair * blocks.computed <= EDGE * blocks.visible
 

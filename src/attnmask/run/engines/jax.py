@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
-from attnmask.exchange.common import EVERYTHING, is_causal_from_start
+from attnmask.exchange.common import plain_in
 from attnmask.lower.grid import dense_jax
 from attnmask.run import jax_tiles
 from attnmask.run.described import native_work, whole_work
@@ -28,8 +28,9 @@ def refusal(request: Request) -> str | None:
 def work(request: Request) -> Work:
     """What ``attention`` calls."""
     mask, frame = request.mask, request.frame
-    if mask == EVERYTHING or is_causal_from_start(mask, frame):
-        return native_work(request, FUNCTION, causal=mask != EVERYTHING)
+    known = plain_in(mask, frame)
+    if known != "other":
+        return native_work(request, FUNCTION, causal=known == "causal")
     if jax_tiles.worth(mask, frame):
         return jax_tiles.work(request)
     return whole_work(request, FUNCTION)
@@ -37,10 +38,9 @@ def work(request: Request) -> Work:
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """XLA's attention; causal and full attention need no mask array."""
-    if is_causal_from_start(mask, frame):
-        return _attend(q, k, v, scale, is_causal=True)
-    if mask == EVERYTHING:
-        return _attend(q, k, v, scale)
+    known = plain_in(mask, frame)
+    if known != "other":
+        return _attend(q, k, v, scale, is_causal=known == "causal")
     if jax_tiles.worth(mask, frame):
         return jax_tiles.attend(q, k, v, mask, frame, scale)
     visible, empty = _visible(mask, frame)

@@ -16,11 +16,20 @@ from torch.nn.functional import scaled_dot_product_attention
 from attnmask.define.fit import fit
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
-from attnmask.exchange.common import EVERYTHING, is_causal_from_start
+from attnmask.exchange.common import plain_in
 from attnmask.lower.arrays import faked
 from attnmask.lower.grid import dense_torch
 from attnmask.run import torch_edges, torch_pieces
-from attnmask.run.compiled import Data, compiling, data_of, frame_of, mask_of, opaque, sizes_of
+from attnmask.run.compiled import (
+    Data,
+    compiling,
+    constant_when_compiled,
+    data_of,
+    frame_of,
+    mask_of,
+    opaque,
+    sizes_of,
+)
 from attnmask.run.described import native_work, planned_work, whole_work
 from attnmask.run.plan import Plan, choice
 from attnmask.run.request import Request, Work
@@ -39,12 +48,18 @@ def refusal(request: Request) -> str | None:
 def work(request: Request) -> Work:
     """What ``attention`` calls, outside of torch.compile."""
     mask, frame = request.mask, request.frame
-    if mask == EVERYTHING or is_causal_from_start(mask, frame):
-        return native_work(request, SDPA, causal=mask != EVERYTHING)
+    known = plain_in(mask, frame)
+    if known != "other":
+        return native_work(request, SDPA, causal=known == "causal")
     found = choice(mask, frame, request.batch, request.heads, request.setting.grad)
     if found is not None and (found.single is not None or _in_pieces(request)):
         return planned_work(request, found, SDPA)
     return whole_work(request, SDPA)
+
+
+@constant_when_compiled
+def _plain_for_compiler(mask: Data, frame: Data) -> str:
+    return plain_in(mask_of(mask), frame_of(frame))
 
 
 def _in_pieces(request: Request) -> bool:
@@ -58,10 +73,10 @@ def _in_pieces(request: Request) -> bool:
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """The fastest exact way to run the mask; see ``run/plan``."""
     grouped = index(q.shape[1]) != index(k.shape[1])  # index() because torch.compile may hold sizes open
-    if is_causal_from_start(mask, frame):
-        return scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
-    if mask == EVERYTHING:
-        return scaled_dot_product_attention(q, k, v, scale=scale, enable_gqa=grouped)
+    known = _plain_for_compiler(data_of(mask), sizes_of(frame)) if compiling() else plain_in(mask, frame)
+    if known != "other":
+        flag = {"is_causal": True} if known == "causal" else {}
+        return scaled_dot_product_attention(q, k, v, scale=scale, enable_gqa=grouped, **flag)
     training = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
     found = None if compiling() or faked(q) else choice(mask, frame, q.shape[0], q.shape[1], training)
     if found is not None and found.single is not None:
