@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from attnmask.define.bounds.bounds import bounds
+from attnmask.define.bounds.bounds import Pair, bounds
+from attnmask.define.bounds.width import too_wide
 from attnmask.define.frame import Frame
-from attnmask.define.language import Apply, Index, Lookup, Named, Node, variables
+from attnmask.define.language import Apply, Const, Index, Lookup, Named, Node, variables
 from attnmask.define.mask import Mask
+from attnmask.define.normal.canonical import normal_of
 from attnmask.define.normal.linear import linear, sum_of
 from attnmask.define.text.notation import text_of
 from attnmask.errors import FrameError
 
+BITS = 62  # of numbers beside their sign: what NumPy and torch compute in, with room for a sum
 AXIS_NAMES = {"b": "batch", "h": "heads"}
 
 
@@ -30,6 +33,16 @@ class Fitted(NamedTuple):
         """(batch, heads, q_len, kv_len)."""
         return (self.batch, self.heads, self.q_len, self.kv_len)
 
+    @property
+    def ranges(self) -> dict[str, Pair]:
+        """First and last of each index variable."""
+        return {
+            "b": (0, self.batch - 1),
+            "h": (0, self.heads - 1),
+            "q": (self.q_start, self.q_start + self.q_len - 1),
+            "k": (0, self.kv_len - 1),
+        }
+
 
 def fit(mask: Mask, frame: Frame | int) -> Fitted:
     """The frame with q_start, batch and heads filled in; an error if the mask cannot be seen in it.
@@ -44,12 +57,20 @@ def fit(mask: Mask, frame: Frame | int) -> Fitted:
     attnmask.errors.FrameError: with q_len != kv_len a mask that depends on the query's position needs to know where the first query stands; got Frame(1, 5) for causal(). Write Frame(1, 5, align='end') for cached decoding (q_start=4), or align='start' (q_start=0).
     """
     frame = Frame.of(frame)
-    used = variables(mask.node)
+    used = _used(mask, frame)
     sizes = {axis: _axis_size(mask, frame, axis) if axis in used else 1 for axis in AXIS_NAMES}
     fitted = Fitted(frame.q_len, frame.kv_len, _start(mask, frame, used), sizes["b"], sizes["h"])
     for node in _lookups(mask.node):
         _check_lookup(mask, node, fitted)
+    _check_numbers(mask, fitted)
     return fitted
+
+
+def _used(mask: Mask, frame: Frame) -> frozenset[str]:
+    """The index variables that a mask depends on; where the frame leaves one open, by meaning and not by spelling."""
+    used = variables(mask.node)
+    is_open = {"q": frame.q_start is None, "b": frame.batch is None, "h": frame.heads is None}
+    return variables(normal_of(mask)) if any(is_open.get(name) for name in used) else used
 
 
 def _start(mask: Mask, frame: Frame, used: frozenset[str]) -> int:
@@ -104,20 +125,26 @@ def _check_lookup(mask: Mask, node: Lookup, frame: Fitted) -> None:
             f"a length of {table.bounds[1]} in {mask} with kv_len={frame.kv_len}",
             "Check that lengths count tokens and kv_len is the padded length; to cut, write numpy.minimum(lengths, kv_len)",
         )
-    ranges = {
-        "b": (0, frame.batch - 1),
-        "h": (0, frame.heads - 1),
-        "q": (frame.q_start, frame.q_start + frame.q_len - 1),
-        "k": (0, frame.kv_len - 1),
-    }
     for size, at in zip(table.shape, node.at, strict=True):
-        low, high = bounds(_summed(at), ranges)
+        low, high = bounds(_summed(at), frame.ranges)
         if low < 0 or high >= size:
             raise FrameError(
                 "a table covers every position that the frame asks for",
                 f"{text_of(at)} from {low} to {high}, but a table of shape {table.shape} in {mask}",
                 _lookup_fix(at, size, frame),
             )
+
+
+def _check_numbers(mask: Mask, frame: Fitted) -> None:
+    found = too_wide(mask.node, frame.ranges, BITS)
+    if found is None:
+        return
+    alone = isinstance(found.node, Const)
+    raise FrameError(
+        f"the numbers of a mask stay within {BITS} bits, so that every engine computes them",
+        f"{text_of(found.node)}{'' if alone else f' from {found.low} to {found.high}'} in {mask}",
+        "Write a number that positions reach, or None for no limit" if alone else "Divide instead, or use a table",
+    )
 
 
 def _summed(at: Node) -> Node:

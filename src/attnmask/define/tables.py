@@ -17,6 +17,7 @@ from typing import Any, Literal
 from attnmask.errors import MaskError
 
 Kind = Literal["bool", "int"]
+MOST = (1 << 63) - 1  # the largest entry
 ITEM_BYTES: dict[Kind, int] = {"bool": 1, "int": 8}  # uint8 and little-endian int64
 
 
@@ -53,7 +54,7 @@ class Table:
         if kinds == {bool}:
             return cls("bool", shape, bytes(items), role)
         if kinds <= {int}:
-            return cls("int", shape, array("q", items).tobytes(), role)
+            return cls("int", shape, _packed(items), role)
         raise _wrong_items("float64" if float in kinds else " and ".join(sorted(kind.__name__ for kind in kinds)))
 
     @classmethod
@@ -63,6 +64,8 @@ class Table:
         if name == "bool":
             return cls("bool", shape, value.astype("uint8").tobytes(), role)
         if name.startswith(("int", "uint")):
+            if name == "uint64" and value.size and int(value.max()) > MOST:
+                raise _too_large(int(value.max()))
             return cls("int", shape, value.astype("<i8").tobytes(), role)
         raise _wrong_items(name)
 
@@ -148,6 +151,17 @@ class SparseTable(Table):
 
     def __hash__(self) -> int:
         return hash((SparseTable, self.shape, self.data))
+
+
+def _packed(items: Sequence[int]) -> bytes:
+    try:
+        return array("q", items).tobytes()
+    except OverflowError:
+        raise _too_large(max(items, key=abs)) from None
+
+
+def _too_large(entry: int) -> MaskError:
+    return MaskError("the entries of a table have 64 bits", str(entry), "Number documents and positions from 0")
 
 
 def positions_of(lengths: Sequence[int]) -> list[int]:

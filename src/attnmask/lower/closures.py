@@ -1,4 +1,4 @@
-"""An expression as nested Python functions that hold its tables as arrays: what compilers can look into.
+"""An expression as nested Python functions that hold its tables as tensors: what ``torch.compile`` can look into.
 
 ``evaluate`` walks the nodes at each call, which ``torch.compile`` cannot follow where there are tables. Here the walk is
 done once; what remains are operators on positions and on captured tensors, as in a handwritten ``mask_mod``.
@@ -18,11 +18,11 @@ Function = Callable[[tuple[Any, Any, Any, Any]], Any]
 
 
 class _Closures(Algebra[Function]):
-    """Each node becomes a function of (b, h, q, k); ``module`` is torch or another library with its functions."""
+    """Each node becomes a function of (b, h, q, k)."""
 
-    def __init__(self, module: Any, asarray: Callable[[Any], Any]) -> None:
-        self.module = module
-        self.asarray = asarray
+    def __init__(self, torch: Any, device: Any) -> None:
+        self.torch = torch
+        self.device = device
 
     def const(self, value: int | bool) -> Function:
         return lambda at: value
@@ -35,9 +35,9 @@ class _Closures(Algebra[Function]):
         if not at:
             value = table[()]
             return lambda position: value
-        entries = self.asarray(numpy_of(table))
+        entries = self.torch.tensor(numpy_of(table), device=self.device)
         if isinstance(table, SparseTable):
-            return _search(self.module, entries, table.shape[1], *at)
+            return _search(self.torch, entries, table.shape[1], *at)
         if len(at) == 1:
             (place,) = at
             return lambda position: entries[place(position)]
@@ -49,7 +49,7 @@ class _Closures(Algebra[Function]):
         if op in ("abs", "~"):
             (argument,) = args
             return (lambda at: abs(argument(at))) if op == "abs" else (lambda at: argument(at) ^ True)
-        where = self.module.where
+        where = self.torch.where
         if op == "where":
             condition, x, y = args
             return lambda at: where(condition(at), x(at), y(at))
@@ -62,7 +62,7 @@ def _binary(operator: Callable[[Any, Any], Any], x: Function, y: Function) -> Fu
     return lambda at: operator(x(at), y(at))
 
 
-def _search(module: Any, entries: Any, columns: int, row: Function, column: Function) -> Function:
+def _search(torch: Any, entries: Any, columns: int, row: Function, column: Function) -> Function:
     """Membership among sorted codes."""
     last = len(entries) - 1
     if last < 0:
@@ -70,27 +70,19 @@ def _search(module: Any, entries: Any, columns: int, row: Function, column: Func
 
     def found(at: tuple[Any, Any, Any, Any]) -> Any:
         code = row(at) * columns + column(at)
-        place = module.searchsorted(entries, code)
-        return entries[module.where(place > last, last, place)] == code
+        place = torch.searchsorted(entries, code)
+        return entries[torch.where(place > last, last, place)] == code
 
     return found
 
 
-def closure(
-    node: Node, q_start: int, module: Any, asarray: Callable[[Any], Any]
-) -> Callable[[Any, Any, Any, Any], Any]:
-    """A function of (b, h, q, k) whose query row 0 stands at ``q_start``; arrays in, an array out.
+def closure(node: Node, torch: Any, device: Any) -> Callable[[Any, Any, Any, Any], Any]:
+    """A function of tensors (b, h, q, k) that computes a truth value of the language.
 
     Args:
         node: a truth value of the language.
-        q_start: the position of query row 0.
-        module: the library with ``where`` and ``searchsorted``: torch, ``jax.numpy`` or numpy.
-        asarray: turns a NumPy array into an array of the library, on the right device.
+        torch: the library.
+        device: where the tables lie.
     """
-    visible = fold(node, _Closures(module, asarray))
-
-    def mask_mod(b: Any, h: Any, q: Any, k: Any) -> Any:
-        value = visible((b, h, q + q_start, k))
-        return (k >= 0) == value if isinstance(value, bool) else value  # an array even where nothing varies
-
-    return mask_mod
+    visible = fold(node, _Closures(torch, device))
+    return lambda b, h, q, k: visible((b, h, q, k))

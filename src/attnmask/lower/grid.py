@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attnmask.define.bounds.width import too_wide
 from attnmask.define.fit import Fitted, fit
 from attnmask.define.frame import Frame
 from attnmask.define.language import Node
 from attnmask.define.mask import LATER, Mask
 from attnmask.lower.arrays import evaluate
+
+JAX_BITS = 31  # beside the sign
 
 
 def over(node: Node, frame: Fitted, arange: Any) -> Any:
@@ -44,9 +47,17 @@ def dense_torch(mask: Mask, frame: Frame | int, device: Any) -> Any:
 
 def dense_jax(mask: Mask, frame: Frame | int) -> Any:
     """The mask as a boolean JAX array of a shape that broadcasts to the dense one (always 4-D)."""
-    jnp = sys.modules["jax.numpy"]
-    value = over(mask.node, fit(mask, frame), jnp.arange)
+    jnp, fitted = sys.modules["jax.numpy"], fit(mask, frame)
+    if not fits_jax(mask, fitted):
+        return jnp.asarray(dense(mask, frame))
+    value = over(mask.node, fitted, jnp.arange)
     return value if hasattr(value, "ndim") else jnp.full((1, 1, 1, 1), value)
+
+
+def fits_jax(mask: Mask, frame: Fitted) -> bool:
+    """Whether JAX computes all numbers of a mask: it has 32 bits, unless jax_enable_x64 gives it 64."""
+    wide = sys.modules["jax"].config.jax_enable_x64
+    return wide or too_wide(mask.node, frame.ranges, JAX_BITS) is None
 
 
 def _full(value: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:

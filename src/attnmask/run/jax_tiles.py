@@ -20,6 +20,7 @@ from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.lower.arrays import evaluate
 from attnmask.lower.forms import tiles
+from attnmask.lower.grid import fits_jax
 from attnmask.lower.runs import spread
 from attnmask.run.request import Request, Work
 
@@ -59,7 +60,7 @@ class Groups(NamedTuple):
 
 def worth(mask: Mask, frame: Frame) -> bool:
     """Whether the tiles of a mask are so few that computing them alone is faster than a dense mask."""
-    if frame.q_len * frame.kv_len < FEWEST_PAIRS:
+    if frame.q_len * frame.kv_len < FEWEST_PAIRS or not fits_jax(mask, fit(mask, frame)):
         return False
     found = groups(mask, frame, BLOCK)
     return found.pairs <= WORTH * float(np.prod(found.frame.shape))

@@ -152,15 +152,49 @@ def test_predicate_speaks_of_rows_of_the_frame(mask, frame):
 
 
 @pytest.mark.parametrize(("mask", "frame"), EXAMPLES, ids=str)
-def test_closures_are_the_mask_in_every_library(mask, frame):
+def test_predicates_are_the_mask_in_every_library(mask, frame):
     import jax.numpy as jnp
 
-    from attnmask.define.fit import fit
-    from attnmask.lower.closures import closure
-
-    dense = mask.dense(frame)
-    start = fit(mask, frame).q_start
-    for module, asarray in ((np, np.asarray), (torch, lambda array: torch.tensor(array)), (jnp, jnp.asarray)):
+    dense, sees = mask.dense(frame), am.lower(mask, frame, "predicate")
+    for asarray in (np.asarray, torch.tensor, jnp.asarray):
         positions = (asarray(place) for place in np.ix_(*(np.arange(size) for size in dense.shape)))
-        found = np.asarray(closure(mask.node, start, module, asarray)(*positions))
-        assert np.array_equal(np.broadcast_to(found, dense.shape), dense)
+        assert np.array_equal(np.broadcast_to(np.asarray(sees(*positions)), dense.shape), dense)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        am.causal(),
+        am.window(3) & am.documents(lengths=[4, 5]),
+        am.tree([-1, 0, 0, 1, 3, 2, 1, 6, 0]),
+        am.everything(),
+        am.grid([3, 3], 3),
+        am.graph([[0, 1], [8, 2], [5, 5]], 9),
+        am.padding([3, 9]),
+        am.nothing(),
+    ],
+    ids=str,
+)
+def test_predicates_inside_torch_compile(mask):
+    """All tables are tensors before the compiler looks, so that one graph takes the whole function."""
+    frame = am.Frame(4, 9, q_start=5)
+    dense, sees = mask.dense(frame), am.lower(mask, frame, "predicate")
+
+    def visible(b, h, q, k):
+        return sees(b, h, q, k) & (k >= 0)
+
+    torch._dynamo.reset()
+    positions = [torch.tensor(place) for place in np.ix_(*(np.arange(size) for size in dense.shape))]
+    found = torch.compile(visible, fullgraph=True, backend="eager")(*positions)
+    assert np.array_equal(np.broadcast_to(found.numpy(), dense.shape), dense)
+
+
+def test_predicates_refuse_what_jax_cannot_count():
+    import jax.numpy as jnp
+
+    mask, frame = am.q * am.q >= am.k * am.k, am.Frame(2, 50_000, align="end")
+    sees = am.lower(mask, frame, "predicate")
+    assert sees(0, 0, 1, 49_999)
+    assert not sees(*torch.tensor([0, 0, 0, 49_999]))
+    with pytest.raises(LoweringError, match="JAX computes positions in 32 bits"):
+        sees(*jnp.asarray([0, 0, 0, 49_999]))

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import and_
 from typing import Any
 
 import numpy as np
 
+from attnmask.define.bounds.width import too_wide
 from attnmask.define.fit import fit
 from attnmask.define.frame import Frame
-from attnmask.define.mask import Mask
+from attnmask.define.mask import Mask, Term, k, q
+from attnmask.define.masks.documents import documents
+from attnmask.define.parts.rows import entry
+from attnmask.define.tables import Table
 from attnmask.define.tracing.trace import trace
 from attnmask.errors import FrameworkError, LoweringError
-from attnmask.lower.closures import closure
-from attnmask.lower.forms import tiles
+from attnmask.lower.arrays import numpy_of
+from attnmask.lower.conjuncts import split
+from attnmask.lower.forms import predicate, tiles
 from attnmask.lower.regions import FULL, PARTIAL
 
 NAME = "torch.flex"
+POSITION_BITS = 31  # beside the sign
 
 
 def write(mask: Mask, frame: Frame, *, block_size: int | tuple[int, int] = 128, device: Any = "cpu") -> dict[str, Any]:
     """``block_mask``: the full and partial blocks that ``create_block_mask`` would find, in both directions.
 
-    The ``mask_mod`` inside counts from the first row of the frame, as FlexAttention does.
+    The ``mask_mod`` inside counts from the first row of the frame, as FlexAttention does, and says contiguous documents
+    as bounds of the keys.
 
     Args:
         mask: the mask.
@@ -49,12 +58,49 @@ def write(mask: Mask, frame: Frame, *, block_size: int | tuple[int, int] = 128, 
 
 
 def _mask_mod(mask: Mask, frame: Frame, device: Any) -> Any:
-    import torch
-
-    start = fit(mask, frame).q_start
-    mask_mod = closure(mask.node, start, torch, lambda array: torch.tensor(array, device=device))
-    mask_mod.mask = mask.shift(q=start)  # type: ignore[attr-defined]  # lets read give it back
+    wide = too_wide(mask.node, fit(mask, frame).ranges, POSITION_BITS, tables=False)
+    if wide is not None:
+        raise FrameworkError(
+            "FlexAttention's kernels compute positions in 32 bits",
+            f"{Term(wide.node)} up to {wide.high} in {mask}",
+            "Compare without products of positions, or look the numbers up in a table",
+        )
+    mask_mod = predicate.lower(_with_bounds(mask), frame, device=device)
+    mask_mod.mask = mask.shift(q=fit(mask, frame).q_start)  # type: ignore[attr-defined]  # lets read give it back
     return mask_mod
+
+
+def _with_bounds(mask: Mask) -> Mask:
+    """The mask with contiguous documents as bounds, ``start[q] <= k``, which FlexAttention's own analyser understands."""
+    known, rest = split(mask, ("documents", "left", "right"))
+    if not any(part.name == "documents" and _contiguous(numpy_of(part.value)) for part in known):
+        return mask
+    hides_future = any(part.name == "right" and part.value <= 0 for part in known)
+    parts = [_bounds(part.value, hides_future) if part.name == "documents" else part.part for part in known]
+    return reduce(and_, parts if rest is None else [*parts, rest])
+
+
+def _contiguous(ids: Any) -> bool:
+    """Whether each document of each row stands in one piece."""
+    rows = np.atleast_2d(ids)
+    pieces = 1 + (np.diff(rows, axis=1) != 0).sum(1)
+    return all(len(np.unique(row)) == count for row, count in zip(rows, pieces, strict=True))
+
+
+def _bounds(ids: Table, hides_future: bool) -> Mask:
+    """The document of each query as its first key and, unless the future is hidden anyway, its last."""
+    if not _contiguous(numpy_of(ids)):
+        return documents(ids)
+    rows = np.atleast_2d(numpy_of(ids))  # (batch or 1, kv_len)
+    changes = np.diff(rows, axis=1) != 0
+    places = np.arange(1, rows.shape[1])
+    zeros, ends = np.zeros((len(rows), 1), np.int64), np.full((len(rows), 1), rows.shape[1])
+    first = np.maximum.accumulate(np.hstack([zeros, np.where(changes, places, 0)]), axis=1).reshape(ids.shape)
+    if hides_future:
+        return Mask((entry(Table.of(first), q) <= k).node)
+    last = np.hstack([np.where(changes, places, rows.shape[1]), ends])
+    end = np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1].reshape(ids.shape)
+    return Mask(((entry(Table.of(first), q) <= k) & (k < entry(Table.of(end), q))).node)
 
 
 def read(value: Any, *, q_start: int = 0) -> Mask:

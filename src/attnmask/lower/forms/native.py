@@ -46,7 +46,7 @@ def lower(mask: Mask, frame: Frame | int, *, knows: tuple[str, ...] = tuple(READ
     >>> mask = am.causal() & am.window(4) & am.documents([0, 0, 1, 1]) & am.same(am.q % 2, am.k % 2)
     >>> native = am.lower(mask, 4, "native", knows=("left", "right"))
     >>> native.causal, native.left, native.remainder
-    (True, 4, documents([0, 0, 1, 1]) & same(q % 2, k % 2))
+    (True, 4, documents([0, 0, 1, 1]) & dilated(2))
 
     Args:
         mask: the mask.

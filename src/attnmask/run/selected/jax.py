@@ -12,6 +12,7 @@ from attnmask.define.fit import Fitted, fit
 from attnmask.define.frame import Frame
 from attnmask.define.selection import Selection
 from attnmask.lower.arrays import evaluate
+from attnmask.lower.grid import dense, fits_jax
 from attnmask.run.chunks import rows_of
 
 
@@ -65,7 +66,10 @@ def _by_key_head(array: Any, k: Any) -> Any:
 
 def _visible(selection: Selection, frame: Fitted, first: Any, rows: int) -> Any:
     """What the mask shows; the last chunk may reach beyond the queries, where it repeats the last one."""
-    queries = frame.q_start + jnp.minimum(first + jnp.arange(rows), frame.q_len - 1)
+    places = jnp.minimum(first + jnp.arange(rows), frame.q_len - 1)
+    if not fits_jax(selection.mask, frame):
+        return jnp.asarray(dense(selection.mask, Frame(**frame._asdict())))[:, :, places]
+    queries = frame.q_start + places
     batch, heads, keys = (jnp.arange(size) for size in (frame.batch, frame.heads, frame.kv_len))
     return evaluate(
         selection.mask.node,
