@@ -164,11 +164,6 @@ def _too_large(entry: int) -> MaskError:
     return MaskError("the entries of a table have 64 bits", str(entry), "Number documents and positions from 0")
 
 
-def positions_of(lengths: Sequence[int]) -> list[int]:
-    """The id of the run that each position falls into: ``[2, 3]`` gives ``[0, 0, 1, 1, 1]``."""
-    return [run for run, length in enumerate(lengths) for _ in range(length)]
-
-
 def _wrong_items(name: str) -> MaskError:
     return MaskError(
         "a table holds integers or booleans",
@@ -185,6 +180,8 @@ def _flatten(value: Any) -> tuple[tuple[int, ...], list[Any]]:
         if not isinstance(value, (bool, int, float)):
             raise _wrong_items(type(value).__name__)
         return (), [value]
+    if set(map(type, value)) <= {bool, int, float}:
+        return (len(value),), list(value)
     parts = [_flatten(part) for part in value]
     shapes = {shape for shape, _ in parts}
     if len(shapes) > 1:

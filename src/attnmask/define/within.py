@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 from attnmask.define.kind import kinds
@@ -35,18 +37,21 @@ def _ids(documents: Mask) -> Table:
     )
 
 
-def _places(ids: Sequence[int]) -> list[int]:
+def _places(ids: Sequence[int]) -> array[int]:
     """The position of each token in its own document."""
     starts: dict[int, int] = {}
-    for position, document in enumerate(ids):
-        start = starts.setdefault(document, position)
-        if ids[position - 1] != document and start != position:
+    places = array("q")
+    for document, run in groupby(ids):
+        start = len(places)
+        if document in starts:
             raise MaskError(
                 "documents that a mask is counted within are contiguous",
-                f"document {document} at position {start} and again at {position}",
+                f"document {document} at position {starts[document]} and again at {start}",
                 "Number the pieces as documents of their own",
             )
-    return [position - starts[document] for position, document in enumerate(ids)]
+        starts[document] = start
+        places.extend(range(sum(1 for _ in run)))
+    return places
 
 
 class _Inside(Rebuild):

@@ -19,6 +19,7 @@ from attnmask.define.normal.framed import Plain, plain
 from attnmask.define.normal.named import named
 from attnmask.errors import FrameError, FrameworkError
 from attnmask.lower import emptiness
+from attnmask.lower.size import warn_of_dense
 
 # Added to a score, this hides a key in practice; -9984 is what bfloat16 makes of -1e4.
 HIDING_BIAS = -9984.0
@@ -52,10 +53,15 @@ def meant(mask: Mask, frame: Frame) -> Mask:
     return found
 
 
-def exported_shape(mask: Mask, frame: Frame) -> tuple[int, int, int, int]:
-    """The shape of a mask array to export: that of the dense mask, but one row where no query differs."""
-    batch, heads, q_len, kv_len = fit(mask, frame).shape
-    return (batch, heads, q_len if "q" in mask.depends_on else 1, kv_len)
+def exported_shape(mask: Mask, frame: Frame, item_bytes: int = 1) -> tuple[int, int, int, int]:
+    """The shape of a mask array to export: that of the dense mask, but one row where no query differs.
+
+    Warns where such an array takes gigabytes.
+    """
+    fitted = fit(mask, frame)
+    exported = fitted if "q" in mask.depends_on else fitted._replace(q_len=1)
+    warn_of_dense(mask, exported, item_bytes)
+    return exported.shape
 
 
 def checked_keys(value: Mapping[str, Any], masking: tuple[str, ...], other: tuple[str, ...] = ()) -> None:

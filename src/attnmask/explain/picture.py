@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from attnmask.define.fit import Fitted, fit
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
-from attnmask.errors import InputError
+from attnmask.errors import InputError, LoweringError
 from attnmask.explain.document import Document
 from attnmask.explain.labels import token_label
 from attnmask.explain.parts import Grid, Part, Words
@@ -111,11 +111,13 @@ def _blocks(mask: Mask, fitted: Fitted, most: int) -> Blocks:
 
 
 def _title(mask: Mask, frame: Frame) -> str:
-    fitted, seen = fit(mask, frame), mask.count(frame)
-    pairs = math.prod(fitted.shape)
-    return (
-        f"{mask}: {fitted.q_len} queries x {fitted.kv_len} keys, {seen} of {pairs} visible ({_percent(seen, pairs)} %)"
-    )
+    fitted = fit(mask, frame)
+    size = f"{mask}: {fitted.q_len} queries x {fitted.kv_len} keys"
+    try:
+        seen, pairs = mask.count(frame), math.prod(fitted.shape)
+    except LoweringError:  # too many to be counted one by one
+        return size
+    return f"{size}, {seen} of {pairs} visible ({_percent(seen, pairs)} %)"
 
 
 def _percent(seen: int, pairs: int) -> str:

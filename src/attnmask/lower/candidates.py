@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from attnmask.define.fit import Fitted
 from attnmask.define.language import Apply, Const, Index, Lookup, Named, Node
 from attnmask.define.tables import SparseTable
-from attnmask.lower.arrays import numpy_of
+from attnmask.lower.arrays import evaluate, numpy_of
 
 Ints = NDArray[np.int64]
 
@@ -24,6 +24,14 @@ def candidates(node: Node, frame: Fitted) -> Ints | None:
     row, key = found[0] - frame.q_start, found[1]
     inside = (row >= 0) & (row < frame.q_len) & (key >= 0) & (key < frame.kv_len)
     return np.unique(row[inside] * frame.kv_len + key[inside])
+
+
+def among(node: Node, frame: Fitted, pairs: Ints) -> NDArray[np.bool_]:
+    """Which of some pairs are visible: (batch * heads, pairs)."""
+    row, key = np.divmod(pairs, frame.kv_len)
+    outer = np.arange(frame.batch * frame.heads)[:, None]
+    visible = evaluate(node, outer // frame.heads, outer % frame.heads, row + frame.q_start, key)
+    return np.broadcast_to(visible, (len(outer), len(pairs)))
 
 
 def _pairs(node: Node, frame: Fitted) -> tuple[Ints, Ints] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -14,7 +15,9 @@ from attnmask.define.frame import Frame
 from attnmask.define.language import Node
 from attnmask.define.mask import LATER, Mask
 from attnmask.lower.arrays import evaluate
+from attnmask.lower.size import check_dense
 
+CELLS = 1 << 22  # that are computed at once
 JAX_BITS = 31  # beside the sign
 
 
@@ -35,13 +38,23 @@ def over(node: Node, frame: Fitted, arange: Any) -> Any:
 def dense(mask: Mask, frame: Frame | int) -> NDArray[np.bool_]:
     """All positions as a boolean array (batch, heads, q_len, kv_len)."""
     fitted = fit(mask, frame)
-    return _full(over(mask.node, fitted, np.arange), fitted.shape)
+    check_dense(mask, fitted)
+    rows = max(1, CELLS // max(1, math.prod(fitted.shape) // fitted.q_len))
+    if rows >= fitted.q_len:
+        return _full(over(mask.node, fitted, np.arange), fitted.shape)
+    visible = np.empty(fitted.shape, bool)
+    for first in range(0, fitted.q_len, rows):  # numbers of all positions at once would be eight times as large
+        part = fitted._replace(q_len=min(rows, fitted.q_len - first), q_start=fitted.q_start + first)
+        visible[:, :, first : first + rows] = over(mask.node, part, np.arange)
+    return visible
 
 
 def dense_torch(mask: Mask, frame: Frame | int, device: Any) -> Any:
     """The mask as a boolean torch tensor on a device, of a shape that broadcasts to the dense one (always 4-D)."""
-    torch = sys.modules["torch"]
-    value = over(mask.node, fit(mask, frame), lambda size: torch.arange(size, device=device))
+    torch, fitted = sys.modules["torch"], fit(mask, frame)
+    if torch.device(device).type == "cpu" and math.prod(fitted.shape) > CELLS and not torch.compiler.is_compiling():
+        return torch.from_numpy(dense(mask, frame))
+    value = over(mask.node, fitted, lambda size: torch.arange(size, device=device))
     return value if hasattr(value, "ndim") else torch.full((1, 1, 1, 1), value, device=device)
 
 

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from attnmask.define.fit import Fitted
 from attnmask.define.language import Node
-from attnmask.lower.arrays import evaluate
-from attnmask.lower.candidates import candidates
+from attnmask.lower.candidates import among, candidates
 from attnmask.lower.grid import over
 from attnmask.lower.regions import FULL, PARTIAL, evaluated
-from attnmask.lower.runs import Runs, merged, spread
+from attnmask.lower.runs import Runs, check_rows, merged, spread
 from attnmask.lower.tiling import Tiling, boxes_of, tiling
 
 FEW = 1 << 15  # pairs of a frame that are looked at one by one faster than they are tiled
@@ -40,6 +39,7 @@ def intervals(node: Node, frame: Fitted) -> Intervals:
 
 def intervals_within(node: Node, frame: Fitted, most: int | None) -> Intervals | None:
     """The same; None where more than ``most`` pairs would have to be looked at."""
+    check_rows(frame.batch * frame.heads * frame.q_len)
     pairs = candidates(node, frame)
     if pairs is not None:
         return _among(node, frame, pairs)
@@ -71,12 +71,10 @@ def _runs_in(visible: NDArray[np.bool_]) -> tuple[NDArray[np.int64], ...]:
 def _among(node: Node, frame: Fitted, pairs: NDArray[np.int64]) -> Intervals:
     """The visible ones of a few pairs, looked at one by one in every batch and head."""
     row, key = np.divmod(pairs, frame.kv_len)
-    outer = np.arange(frame.batch * frame.heads)[:, None]
-    visible = evaluate(node, outer // frame.heads, outer % frame.heads, row + frame.q_start, key)
-    number, place = np.nonzero(np.broadcast_to(visible, (len(outer), len(pairs))))
+    number, place = np.nonzero(among(node, frame, pairs))
     start = key[place]
     rows = number * frame.q_len + row[place]
-    return Intervals(frame, merged(len(outer) * frame.q_len, rows, start, start + 1, 1))
+    return Intervals(frame, merged(frame.batch * frame.heads * frame.q_len, rows, start, start + 1, 1))
 
 
 def _full_pieces(tiles: Tiling) -> tuple[NDArray[np.int64], ...]:

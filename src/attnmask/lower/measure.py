@@ -7,9 +7,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmask.define.fit import fit
+from attnmask.define.fit import Fitted, fit
 from attnmask.define.frame import Frame
 from attnmask.define.mask import LATER, Mask
+from attnmask.lower.candidates import among, candidates
 from attnmask.lower.regions import FULL, evaluated
 from attnmask.lower.tiling import Tiling, boxes_of, tiling
 
@@ -18,7 +19,11 @@ TILE = 32
 
 def count(mask: Mask, frame: Frame | int) -> int:
     """Visible pairs of the dense mask."""
-    tiles = tiling(mask.node, fit(mask, frame), TILE, TILE)
+    fitted = fit(mask, frame)
+    pairs = candidates(mask.node, fitted)
+    if pairs is not None:
+        return int(among(mask.node, fitted, pairs).sum())
+    tiles = tiling(mask.node, fitted, TILE, TILE)
     inside = sum(int((visible & in_box).sum()) for _, visible, in_box in evaluated(mask.node, boxes_of(tiles)))
     return _full_positions(tiles) + inside
 
@@ -31,6 +36,9 @@ def density(mask: Mask, frame: Frame | int) -> float:
 def empty_rows(mask: Mask, frame: Frame | int) -> NDArray[np.bool_]:
     """Rows without a visible key: boolean (batch, heads, q_len)."""
     fitted = fit(mask, frame)
+    pairs = candidates(mask.node, fitted)
+    if pairs is not None:
+        return _empty_among(mask, fitted, pairs)
     tiles = tiling(mask.node, fitted, TILE, TILE)
     sees = np.zeros((fitted.batch, fitted.heads, tiles.grid.rows * TILE), bool)  # up to whole tiles
     by_tile = sees.reshape(-1, TILE)
@@ -43,6 +51,13 @@ def empty_rows(mask: Mask, frame: Frame | int) -> NDArray[np.bool_]:
         box, place = np.nonzero(found)
         by_tile[row[box], place] = True
     return np.logical_not(sees[..., : fitted.q_len])
+
+
+def _empty_among(mask: Mask, frame: Fitted, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+    empty = np.ones((frame.batch * frame.heads, frame.q_len), bool)
+    outer, place = np.nonzero(among(mask.node, frame, pairs))
+    empty[outer, pairs[place] // frame.kv_len] = False
+    return empty.reshape(frame.batch, frame.heads, frame.q_len)
 
 
 def _full_positions(tiles: Tiling) -> int:

@@ -17,6 +17,7 @@ from attnmask.define.bounds.bounds import Intervals
 from attnmask.define.bounds.witness import Truth, Witnesses
 from attnmask.define.fit import Fitted
 from attnmask.define.language import Node, fold
+from attnmask.errors import LoweringError
 from attnmask.lower.arrays import evaluate
 from attnmask.lower.ranges import table_ranges
 
@@ -26,7 +27,9 @@ Bools = NDArray[np.bool_]
 EMPTY, PARTIAL, FULL = 0, 1, 2
 
 SMALLEST_PART = 16  # undecided parts of a tile up to this size are evaluated position by position
-POSITIONS = 1 << 22  # at most so many at once
+REGION_BYTES = 400  # while it is looked at
+MOST_REGIONS = 1 << 24
+POSITIONS = 1 << 20  # at most so many at once
 
 
 class Boxes(NamedTuple):
@@ -128,11 +131,22 @@ def classify(node: Node, grid: Grid) -> tuple[list[Squares], Squares]:
         regions = regions.take(any_ & ~all_)
         if regions.size == 1:
             break
+        _check_memory(4 * len(regions.b), grid)
         regions = regions.halved()
         regions = regions.take(grid.inside(regions))
     kinds = kinds_of(node, grid.boxes(regions))
     full.append(regions.take(kinds == FULL))
     return [squares for squares in full if len(squares.b)], regions.take(kinds == PARTIAL)
+
+
+def _check_memory(regions: int, grid: Grid) -> None:
+    if regions > MOST_REGIONS:
+        raise LoweringError(
+            "regions that are neither wholly visible nor wholly hidden are held in memory",
+            f"{regions} of them, about {regions * REGION_BYTES / 1e9:,.0f} GB, for {grid.frame.q_len} queries x "
+            f"{grid.frame.kv_len} keys in tiles of {grid.q_tile} x {grid.kv_tile}",
+            "Use larger tiles, or a part of the queries: Frame(q_len, kv_len, q_start=...)",
+        )
 
 
 def _bounds(node: Node, boxes: Boxes) -> tuple[Bools, Bools]:

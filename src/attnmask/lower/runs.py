@@ -7,7 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from attnmask.errors import LoweringError
+
 Ints = NDArray[np.int64]
+
+
+ROW_BYTES = 32  # of a row with one run: where it begins in the list, start, stop, and room to sort
+MOST_ROWS = 1 << 28
 
 
 class Runs(NamedTuple):
@@ -49,8 +55,19 @@ class Runs(NamedTuple):
         return np.cumsum(steps, axis=1, dtype=np.int8)[:, :columns]
 
 
+def check_rows(rows: int) -> None:
+    """Refuse more rows than memory holds."""
+    if rows > MOST_ROWS:
+        raise LoweringError(
+            "rows of tiles, or of queries, are held in memory",
+            f"{rows} rows, about {rows * ROW_BYTES / 1e9:,.0f} GB",
+            "Use larger tiles, or a part of the queries: Frame(q_len, kv_len, q_start=...)",
+        )
+
+
 def merged(rows: int, row: Ints, start: Ints, stop: Ints, kind: Any) -> Runs:
     """Runs in any order, disjoint within each row, as ``Runs``."""
+    check_rows(rows)
     kind = np.broadcast_to(np.asarray(kind, np.int8), row.shape)
     order = _order(row, start)
     row, start, stop, kind = row[order], start[order], stop[order], kind[order]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from attnmask.define.fit import Fitted
 from attnmask.define.language import Node
 from attnmask.lower.regions import FULL, PARTIAL, Boxes, Grid, Squares, classify
-from attnmask.lower.runs import Runs, merged, spread
+from attnmask.lower.runs import Runs, check_rows, merged, spread
 
 Ints = NDArray[np.int64]
 
@@ -25,6 +25,7 @@ class Tiling(NamedTuple):
 def tiling(node: Node, frame: Fitted, q_tile: int, kv_tile: int) -> Tiling:
     """The FULL and PARTIAL tiles of a mask in a frame."""
     grid = Grid(frame, q_tile, kv_tile)
+    check_rows(frame.batch * frame.heads * grid.rows)
     full, partial = classify(node, grid)
     pieces = [(*_rows_of(grid, squares), FULL) for squares in full] + [(*_rows_of(grid, partial), PARTIAL)]
     kinds = np.concatenate([np.full(len(row), kind, np.int8) for row, _, _, kind in pieces])

@@ -1,13 +1,15 @@
 """Packed documents: no token sees another document of its row (Krell et al. 2021, "Efficient sequence packing")."""
 
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, b, k, lookup, q, same
 from attnmask.define.parts.found import Found, compared_rows
-from attnmask.define.tables import Table, positions_of
+from attnmask.define.parts.rows import has_batch, repeated, rows_of, table_of
+from attnmask.define.tables import Table
 from attnmask.errors import MaskError
 
 
@@ -50,15 +52,14 @@ def _ids(lengths: Any) -> Table:
             f"{nested.kind} of shape {nested.shape}, smallest {nested.bounds[0]}",
             "Write documents(lengths=[5, 3]), or [[5, 3], [2, 6]] for a batch of two rows",
         )
-    rows = nested.tolist() if len(nested.shape) == 2 else [nested.tolist()]
-    ids = [positions_of(row) for row in rows]
-    if len({len(row) for row in ids}) > 1:
+    rows = rows_of(nested)
+    if len({sum(row) for row in rows}) > 1:
         raise MaskError(
             "the document lengths of all rows have one sum",
-            f"sums {[len(row) for row in ids]}",
+            f"sums {[sum(row) for row in rows]}",
             "Add the padding at the end of a row as a document of its own",
         )
-    return Table.of(ids if len(nested.shape) == 2 else ids[0])
+    return table_of([repeated(count(), row) for row in rows], has_batch(nested))
 
 
 def guesses(found: Found) -> Iterator[Mask]:

@@ -6,8 +6,8 @@ from attnmask.define.frame import Frame
 from attnmask.define.kind import kind
 from attnmask.define.mask import Mask, k, q
 from attnmask.define.parts.forest import ancestor, numbered
-from attnmask.define.parts.rows import has_batch, rows_of, table_of, whole_rows
-from attnmask.define.tables import Table, positions_of
+from attnmask.define.parts.rows import has_batch, repeated, rows_of, table_of, whole_rows
+from attnmask.define.tables import Table
 from attnmask.errors import MaskError
 
 FIX = "Write shared_prefix([5, 3, 4]) for a prompt of 5 tokens and answers of 3 and 4"
@@ -41,15 +41,10 @@ def shared_prefix(lengths: Any, *, parents: Any = None) -> Mask:
         raise MaskError("lengths are at least 0, of one sum in all rows", sizes.tolist(), FIX)
     numbers = [numbered(row) for row in _parents(parents, sizes)]
     first, last = (
-        table_of([_per_token(pair[which], row) for pair, row in zip(numbers, rows, strict=True)], has_batch(sizes))
+        table_of([repeated(pair[which], row) for pair, row in zip(numbers, rows, strict=True)], has_batch(sizes))
         for which in (0, 1)
     )
     return (k <= q) & ancestor(first, last, k, q)
-
-
-def _per_token(numbers: list[int], lengths: list[int]) -> list[int]:
-    """The number of the part that each token belongs to."""
-    return [numbers[part] for part in positions_of(lengths)]
 
 
 def _parents(parents: Any, sizes: Table) -> list[list[int]]:

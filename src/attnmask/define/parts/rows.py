@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from attnmask.define.mask import Term, b, lookup
@@ -34,7 +33,19 @@ def rows_of(table: Table) -> list[list[int]]:
 def table_of(rows: Sequence[Sequence[int]], batched: bool) -> Table:
     """Rows as a table (batch, n), or a single row as (n,)."""
     shape = (len(rows), len(rows[0])) if batched else (len(rows[0]),)
-    return Table("int", shape, array("q", chain.from_iterable(rows)).tobytes())
+    return Table("int", shape, b"".join(array("q", row).tobytes() for row in rows))
+
+
+def repeated(numbers: Iterable[int], counts: Iterable[int]) -> array[int]:
+    """Each number so many times, one after the other; a million in milliseconds.
+
+    >>> repeated([7, 8], [2, 3])
+    array('q', [7, 7, 8, 8, 8])
+    """
+    row = array("q")
+    for number, count in zip(numbers, counts, strict=False):
+        row += array("q", (number,)) * count
+    return row
 
 
 def entry(table: Table, at: Term) -> Any:

@@ -47,7 +47,8 @@ def write(mask: Mask, frame: Frame, *, empty_rows: str = "refuse") -> dict[str, 
     refuse_empty_rows(mask, frame, empty_rows, "the mean of all values, hidden ones included, in JAX")
     import jax.numpy as jnp
 
-    return {"mask": jnp.asarray(mask.dense(frame)[:, :, : exported_shape(mask, frame)[2]])}
+    rows = exported_shape(mask, frame)[2]
+    return {"mask": jnp.asarray(mask.dense(frame)[:, :, :rows])}
 
 
 def read(value: Any, *, q_start: int = 0) -> Mask:

@@ -43,7 +43,7 @@ def write(mask: Mask, frame: Frame, *, dtype: Any = "float32", empty_rows: str =
             "Compute the scores in float32, or use am.attention",
         )
     refuse_empty_rows(mask, frame, empty_rows, "the mean of all values, hidden ones included")
-    rows = exported_shape(mask, frame)[2]
+    rows = exported_shape(mask, frame, np.dtype(storage).itemsize)[2]
     return {"mask": (~mask.dense(frame)[:, :, :rows]).astype(storage)}
 
 

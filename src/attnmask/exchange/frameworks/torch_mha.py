@@ -20,6 +20,7 @@ from attnmask.exchange.common import (
     as_numpy,
     checked_keys,
     checked_shape,
+    exported_shape,
     mask_of_array,
     meant,
     plain_in,
@@ -71,6 +72,7 @@ def _split(mask: Mask, frame: Frame) -> tuple[Mask | None, Mask | None]:
 
 
 def _hidden_pairs(mask: Mask, frame: Frame, num_heads: int | None, batch: int) -> Any:
+    exported_shape(mask, frame)
     hidden = ~mask.dense(frame)
     if not mask.depends_on & {"b", "h"}:
         return hidden[0, 0]

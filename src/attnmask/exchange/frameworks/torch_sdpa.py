@@ -25,6 +25,7 @@ from attnmask.lower.grid import dense_torch
 from attnmask.lower.lowering import lower
 
 NAME = "torch.sdpa"
+BIAS_BYTES = 4  # of a number, about
 
 
 def write(
@@ -55,7 +56,8 @@ def write(
         return {"is_causal": True} if known == "causal" else {"attn_mask": None}
     import torch  # noqa: F401  # dense_torch finds it
 
-    return {"attn_mask": dense_torch(mask, frame, device).expand(exported_shape(mask, frame)).contiguous()}
+    shape = exported_shape(mask, frame)
+    return {"attn_mask": dense_torch(mask, frame, device).expand(shape).contiguous()}
 
 
 def _bias(mask: Mask, frame: Frame, device: Any, dtype: Any, fill: str, empty_rows: str) -> Any:
@@ -63,6 +65,7 @@ def _bias(mask: Mask, frame: Frame, device: Any, dtype: Any, fill: str, empty_ro
 
     if fill == "finite":
         refuse_empty_rows(mask, frame, empty_rows, "the mean of all values, or attention without a mask, under SDPA")
+    exported_shape(mask, frame, BIAS_BYTES)
     bias = lower(mask, frame, "bias", dtype=dtype, fill=fill, empty_rows="keep")
     return torch.from_numpy(bias).to(device, getattr(torch, dtype) if isinstance(dtype, str) else dtype)
 
