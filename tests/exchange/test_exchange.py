@@ -57,7 +57,7 @@ def test_from_one_framework_to_another_and_back(first, second):
 def test_unknown_framework():
     text = (
         "a framework is one of jax.nn, tensorflow, torch.flex, torch.mha, torch.sdpa; got 'pytorch'. "
-        "Write am.export(mask, 'jax.nn', frame) or am.read(value, 'jax.nn')."
+        "Write 'torch.sdpa' or 'torch.flex' or 'torch.mha'."
     )
     for call in (lambda: export(am.causal(), "pytorch", 3), lambda: read(np.tri(3), "pytorch")):
         with pytest.raises(FrameworkError) as caught:
@@ -87,3 +87,27 @@ def test_unknown_arguments_are_refused(framework):
     """One that masks could be overlooked."""
     with pytest.raises(FrameworkError, match=r"got bias, block_mask. Leave out the other arguments"):
         read({"block_mask": None, "bias": None}, framework)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("sdpa", "Write 'torch.sdpa'."),
+        ("flex", "Write 'torch.flex'."),
+        ("mha", "Write 'torch.mha'."),
+        ("jax", "Write 'jax.nn'."),
+        ("torch.spda", "Write 'torch.sdpa'."),
+        ("Tensorflow", "Write 'tensorflow'."),
+        ("keras", "Write 'tensorflow'."),
+        ("torch", "Write 'torch.flex' or 'torch.mha' or 'torch.sdpa'."),
+    ],
+)
+def test_a_framework_that_does_not_exist_suggests_the_near_ones(name, meant):
+    for ask in (
+        lambda: am.export(am.causal(), name, 4),
+        lambda: am.read([[True]], name),
+        lambda: am.diagnose([[True]], name),
+    ):
+        with pytest.raises(FrameworkError) as caught:
+            ask()
+        assert str(caught.value).endswith(meant) or (name == "keras" and "keras" in am.frameworks())

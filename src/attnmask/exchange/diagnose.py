@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmask.errors import FrameworkError, InputError
-from attnmask.exchange.exchange import frameworks
+from attnmask.errors import InputError
+from attnmask.exchange.exchange import checked_framework
 from attnmask.lower.fills import FORMATS
 
 Bools = NDArray[np.bool_]
@@ -60,10 +60,8 @@ def diagnose(array: Any, framework: str | None = None) -> list[Finding]:
         array: at least two axes, queries and keys last.
         framework: whose convention the array follows; it decides what True and 1 mean. By default True is visible.
     """
-    if framework not in (None, *frameworks()):
-        raise FrameworkError(
-            f"a framework is one of {', '.join(frameworks())}", repr(framework), "Leave it out: True = visible"
-        )
+    if framework is not None:
+        checked_framework(framework)
     values = _as_numpy(array)
     if values.ndim < 2 or values.size == 0:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib
 import pkgutil
@@ -11,8 +12,12 @@ from typing import Any
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.define.selection import refuse_selection
+from attnmask.define.text.parse import given
 from attnmask.errors import FrameworkError, InputError
 from attnmask.exchange import frameworks as folder
+
+
+KIN = {"pytorch": ("torch.sdpa", "torch.flex", "torch.mha"), "keras": ("tensorflow",), "flax": ("jax.nn",)}
 
 
 @functools.cache
@@ -32,19 +37,27 @@ def frameworks() -> tuple[str, ...]:
     return tuple(_modules())
 
 
-def _module(framework: str) -> ModuleType:
+def checked_framework(framework: str) -> str:
+    """The name of a framework; any other is refused with the names that may be meant."""
     if framework not in _modules():
-        known = ", ".join(frameworks())
-        first = frameworks()[0]
-        raise FrameworkError(
-            f"a framework is one of {known}",
-            repr(framework),
-            f"Write am.export(mask, {first!r}, frame) or am.read(value, {first!r})",
-        )
-    return _modules()[framework]
+        raise FrameworkError(f"a framework is one of {', '.join(frameworks())}", repr(framework), _meant(framework))
+    return framework
 
 
-def export(mask: Mask, framework: str, frame: Frame | int, **options: Any) -> dict[str, Any]:
+def _meant(name: str) -> str:
+    """The names of which a word is one part, or which are spelt alike, or that are of the same library."""
+    words = {word: known for known in frameworks() for word in (known, *known.split("."))}
+    alike = difflib.get_close_matches(str(name).lower(), words, n=1)
+    near = [known for known in frameworks() if str(name).lower() in known.split(".")]
+    near = near or [words[word] for word in alike] or list(KIN.get(str(name).lower(), ()))
+    return f"Write {' or '.join(map(repr, dict.fromkeys(near or frameworks())))}"
+
+
+def _module(framework: str) -> ModuleType:
+    return _modules()[checked_framework(framework)]
+
+
+def export(mask: Mask | str, framework: str, frame: Frame | int, **options: Any) -> dict[str, Any]:
     """The keyword arguments that say a mask to a framework's own attention function.
 
     >>> import attnmask as am
@@ -64,6 +77,7 @@ def export(mask: Mask, framework: str, frame: Frame | int, **options: Any) -> di
         FrameworkError: the framework is unknown, or cannot say this mask.
         FrameError: the mask cannot be seen in this frame.
     """
+    mask = given(mask)
     refuse_selection(mask)
     if not isinstance(mask, Mask):
         raise InputError("export takes a Mask", type(mask).__name__, "Write am.table(array) for booleans")

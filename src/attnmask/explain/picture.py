@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from attnmask.define.fit import Fitted, fit
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
+from attnmask.define.text.parse import given
 from attnmask.errors import InputError, LoweringError
 from attnmask.explain.document import Document
 from attnmask.explain.labels import token_label
@@ -56,7 +57,7 @@ class Picture(Document):
         return {"text/plain": self.text(), "image/svg+xml": svg, "text/html": f"<div>{svg}</div>"}
 
 
-def show(mask: Mask, frame: Frame | int, *, tokens: Sequence[str] | None = None) -> Picture:
+def show(mask: Mask | str, frame: Frame | int, *, tokens: Sequence[str] | None = None) -> Picture:
     """A picture of a mask: rows = queries, columns = keys, filled = visible.
 
     In a mask of more than 40 queries or keys (256 in drawings), a cell stands for a block of them and says whether
@@ -81,7 +82,7 @@ def show(mask: Mask, frame: Frame | int, *, tokens: Sequence[str] | None = None)
         FrameError: the mask cannot be seen in this frame.
         InputError: there is not one token per key.
     """
-    frame = Frame.of(frame)
+    mask, frame = given(mask), Frame.of(frame)
     fit(mask, frame)
     if tokens is not None and (isinstance(tokens, str) or len(tokens) != frame.kv_len):
         raise InputError(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from attnmask.define.language import Apply, Const, Lookup, Named, Node, Rebuild, fold, sort_of, unnamed
 from attnmask.define.mask import Mask
+from attnmask.define.text.parse import given
 from attnmask.define.text.notation import text_of
 from attnmask.errors import FrameError
 from attnmask.lower.arrays import evaluate
@@ -75,7 +76,7 @@ class Why:
         return self.text()
 
 
-def why(mask: Mask, *, q: int, k: int, b: int = 0, h: int = 0) -> Why:
+def why(mask: Mask | str, *, q: int, k: int, b: int = 0, h: int = 0) -> Why:
     """Why query ``q`` sees key ``k``, or does not: each part of the mask and its truth value.
 
     A part is followed by what it stands for, by that with the numbers filled in, and by both sides worked out.
@@ -102,6 +103,7 @@ def why(mask: Mask, *, q: int, k: int, b: int = 0, h: int = 0) -> Why:
     Raises:
         FrameError: a position is negative, no whole number, or outside a table of the mask.
     """
+    mask = given(mask)
     at = {name: _position(name, value) for name, value in (("q", q), ("k", k), ("b", b), ("h", h))}
     _check_tables(mask, mask.node, at)
     return Why(mask, at["q"], at["k"], at["b"], at["h"], _explained(mask.node, at))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.define.masks.causal import causal
-from attnmask.define.text.parse import parse
+from attnmask.define.text.parse import given
 from attnmask.errors import InputError
 from attnmask.explain.document import Document
 from attnmask.explain.fills import FillRow, study
@@ -178,7 +178,7 @@ def explain(
         NotationError: the mask is a text that is not a mask.
     """
     tokens = _tokens(text_or_tokens)
-    mask = parse(mask) if isinstance(mask, str) else mask
+    mask = given(mask)
     table = dense(mask, Frame(len(tokens)))
     rng = np.random.default_rng(seed)
     _check_dim(dim)

@@ -10,6 +10,7 @@ from typing import Any
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
+from attnmask.define.text.parse import given
 from attnmask.errors import LoweringError
 from attnmask.lower import forms
 
@@ -21,7 +22,7 @@ def form_functions() -> dict[str, Callable[..., Any]]:
     return {name: importlib.import_module(f"{forms.__name__}.{name}").lower for name in names}
 
 
-def lower(mask: Mask, frame: Frame | int, form: str, **options: Any) -> Any:
+def lower(mask: Mask | str, frame: Frame | int, form: str, **options: Any) -> Any:
     """The mask as a concrete form; each form's file says what it returns and which options it takes.
 
     >>> import attnmask as am
@@ -31,7 +32,7 @@ def lower(mask: Mask, frame: Frame | int, form: str, **options: Any) -> Any:
     Traceback (most recent call last):
     attnmask.errors.LoweringError: a form is one of bias, dense, intervals, native, predicate, slices, tiles, varlen; got 'sparse'. Write am.lower(mask, frame, 'tiles').
     """
-    return named(form)(mask, Frame.of(frame), **options)
+    return named(form)(given(mask), Frame.of(frame), **options)
 
 
 def named(form: str) -> Callable[..., Any]:

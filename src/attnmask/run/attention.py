@@ -17,7 +17,7 @@ def attention(
     q: Any,
     k: Any,
     v: Any,
-    mask: Mask | Selection | None = None,
+    mask: Mask | Selection | str | None = None,
     *,
     frame: Frame | int | None = None,
     scale: float | None = None,
@@ -43,7 +43,7 @@ def attention(
         k: keys (batch, kv_heads, kv_len, dim); kv_heads divides heads, and query head i uses key head
             i // (heads // kv_heads).
         v: values (batch, kv_heads, kv_len, dim_v).
-        mask: what each query may attend to; None for everything. A selection such as ``causal() & top_k(64)`` decides
+        mask: what each query may attend to, a mask or its notation; None for everything. A selection such as ``causal() & top_k(64)`` decides
             among what its mask shows, from q and k.
         frame: where the first query stands; only needed when q_len != kv_len and the mask depends on it.
         scale: the factor on the scores, 1 / sqrt(dim) by default.
@@ -64,7 +64,7 @@ def attention(
 def attention_weights(
     q: Any,
     k: Any,
-    mask: Mask | Selection | None = None,
+    mask: Mask | Selection | str | None = None,
     *,
     frame: Frame | int | None = None,
     scale: float | None = None,

@@ -18,7 +18,7 @@ MOST = 1024  # calls that are remembered
 _SETTLED: dict[Any, Settled] = {}
 
 
-def settled(mask: Mask | None, frame: Frame | int | None, engine: str | None, **arrays: Any) -> Settled:
+def settled(mask: Mask | str | None, frame: Frame | int | None, engine: str | None, **arrays: Any) -> Settled:
     """The engine of a call, its mask and its frame, after all checks."""
     key = None if compiling() else _key(mask, frame, engine, arrays)
     known = _SETTLED.get(key) if key is not None else None

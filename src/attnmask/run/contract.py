@@ -10,6 +10,7 @@ from attnmask.define.fit import fit
 from attnmask.define.frame import Frame
 from attnmask.define.language import Algebra, fold
 from attnmask.define.mask import Mask
+from attnmask.define.text.parse import given
 from attnmask.define.tables import Table
 from attnmask.errors import FrameError, InputError
 from attnmask.exchange.common import EVERYTHING
@@ -76,6 +77,7 @@ def _check_dtypes(arrays: dict[str, Any]) -> None:
 
 def checked_mask(mask: object) -> Mask:
     """The mask; None shows everything."""
+    mask = given(mask)
     if mask is None:
         return EVERYTHING
     if isinstance(mask, Mask):

@@ -104,7 +104,7 @@ class Audit:
         return [folder / name for name in texts]
 
 
-def audit(target: str, *, allowed: Mask | None = None, progress: Progress | None = None) -> Audit:
+def audit(target: str, *, allowed: Mask | str | None = None, progress: Progress | None = None) -> Audit:
     """Load a target, record the masks that it uses, and check what reaches what.
 
     Args:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from attnmask.define.fit import fit
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
+from attnmask.define.text.parse import given
 from attnmask.errors import FrameError, InputError
 from attnmask.lower.intervals import intervals
 from attnmask.lower.runs import Runs, spread
@@ -126,7 +127,7 @@ def _seen_by(runs: Runs, queries: Bools) -> Bools:
     return np.asarray(np.cumsum(steps)[:-1] > 0)
 
 
-def flow(masks: Sequence[Mask], frame: Frame | int) -> Flow:
+def flow(masks: Sequence[Mask | str], frame: Frame | int) -> Flow:
     """What can reach what through layers with these masks, the first layer first.
 
     >>> import attnmask as am
@@ -147,9 +148,9 @@ def flow(masks: Sequence[Mask], frame: Frame | int) -> Flow:
         )
     if not masks:
         raise InputError("a stack has at least one layer", "no masks", "Write flow([mask] * layers, length)")
-    distinct = dict.fromkeys(masks)
-    runs = {mask: _runs(mask, frame) for mask in distinct}
-    return Flow(tuple(masks), frame.kv_len, tuple(runs[mask] for mask in masks))
+    stack: tuple[Mask, ...] = tuple(map(given, masks))
+    runs = {mask: _runs(mask, frame) for mask in dict.fromkeys(stack)}
+    return Flow(stack, frame.kv_len, tuple(runs[mask] for mask in stack))
 
 
 def _runs(mask: Mask, frame: Frame) -> Runs:

@@ -20,7 +20,7 @@ from attnmask.errors import require
 from attnmask.verify.check import check
 
 
-def assert_no_leak(model: Any, inputs: Any, *, allowed: Mask, **options: Any) -> None:
+def assert_no_leak(model: Any, inputs: Any, *, allowed: Mask | str, **options: Any) -> None:
     """Fail with the report unless no output depends on anything that ``allowed`` forbids; options as in ``check``."""
     report = check(model, inputs, allowed=allowed, **options)
     if not report.ok:

@@ -13,10 +13,11 @@ from attnmask.define.normal.canonical import Normalizer
 from attnmask.define.normal.linear import size
 from attnmask.define.normal.written import written
 from attnmask.define.selection import refuse_selection
+from attnmask.define.text.parse import given
 from attnmask.errors import MaskError
 
 
-def simplify(mask: Mask) -> Mask:
+def simplify(mask: Mask | str) -> Mask:
     """The mask without what changes nothing: equal at every position, and never longer.
 
     >>> import attnmask as am
@@ -37,6 +38,7 @@ def simplify(mask: Mask) -> Mask:
     Raises:
         MaskError: what was given is no mask.
     """
+    mask = given(mask)
     refuse_selection(mask)
     if not isinstance(mask, Mask):
         raise MaskError("simplify takes a mask", f"{type(mask).__name__} {str(mask)[:60]!r}", "Write am.table(array)")

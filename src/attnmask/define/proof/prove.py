@@ -17,6 +17,7 @@ from attnmask.define.mask import Mask
 from attnmask.define.proof.formulas import Formulas, TooLarge
 from attnmask.define.selection import refuse_selection
 from attnmask.define.tables import Table
+from attnmask.define.text.parse import given
 from attnmask.define.text.notation import table_text
 from attnmask.errors import MaskError, require
 
@@ -105,7 +106,7 @@ class Undecided:
 Verdict: TypeAlias = Proof | CounterExample | Undecided
 
 
-def implies(left: Mask, right: Mask, *, tables: Tables = "given", seconds: float = 10) -> Verdict:
+def implies(left: Mask | str, right: Mask | str, *, tables: Tables = "given", seconds: float = 10) -> Verdict:
     """Whether every position visible in ``left`` is visible in ``right``: a proof, or the smallest counter-example.
 
     >>> import attnmask as am
@@ -127,10 +128,10 @@ def implies(left: Mask, right: Mask, *, tables: Tables = "given", seconds: float
         MaskError: what was given is no mask, or no position is inside all tables.
         MissingExtra: z3 is not installed (``pip install 'attnmask[prove]'``).
     """
-    return _decide("implies", (left, right), tables, seconds)
+    return _decide("implies", (given(left), given(right)), tables, seconds)
 
 
-def equivalent(left: Mask, right: Mask, *, tables: Tables = "given", seconds: float = 10) -> Verdict:
+def equivalent(left: Mask | str, right: Mask | str, *, tables: Tables = "given", seconds: float = 10) -> Verdict:
     """Whether two masks are visible at the same positions: a proof, or the smallest counter-example.
 
     >>> import attnmask as am
@@ -153,7 +154,7 @@ def equivalent(left: Mask, right: Mask, *, tables: Tables = "given", seconds: fl
         MaskError: what was given is no mask, or no position is inside all tables.
         MissingExtra: z3 is not installed (``pip install 'attnmask[prove]'``).
     """
-    return _decide("is equivalent to", (left, right), tables, seconds)
+    return _decide("is equivalent to", (given(left), given(right)), tables, seconds)
 
 
 def _decide(relation: str, masks: tuple[Mask, Mask], tables: Tables, seconds: float) -> Verdict:

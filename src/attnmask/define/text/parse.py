@@ -69,6 +69,15 @@ def parse(text: str) -> Mask:
     return value
 
 
+def given(value: Any) -> Any:
+    """A mask that is given as its text, read; anything else as it is, for whoever asked to accept or refuse.
+
+    >>> given("causal() & window(4)"), given(None)
+    (causal() & window(4), None)
+    """
+    return parse(value) if isinstance(value, str) else value
+
+
 class _Reader:
     """Reads one expression tree; every refusal names its column."""
 
