@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,7 @@ CAUSAL = causal()
 EVERYTHING = everything()
 
 
+@functools.lru_cache(maxsize=256)  # every call of attention asks
 def plain_in(mask: Mask, frame: Frame) -> Plain:
     """``"everything"``, ``"causal"`` from the first row and key, or ``"other"``: the masks that frameworks have a flag for."""
     return plain(mask, fit(mask, frame))

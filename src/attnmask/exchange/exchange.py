@@ -16,7 +16,6 @@ from attnmask.define.text.parse import given
 from attnmask.errors import FrameworkError, InputError
 from attnmask.exchange import frameworks as folder
 
-
 KIN = {"pytorch": ("torch.sdpa", "torch.flex", "torch.mha"), "keras": ("tensorflow",), "flax": ("jax.nn",)}
 
 
@@ -49,7 +48,7 @@ def _meant(name: str) -> str:
     words = {word: known for known in frameworks() for word in (known, *known.split("."))}
     alike = difflib.get_close_matches(str(name).lower(), words, n=1)
     near = [known for known in frameworks() if str(name).lower() in known.split(".")]
-    near = near or [words[word] for word in alike] or list(KIN.get(str(name).lower(), ()))
+    near = near or list(KIN.get(str(name).lower(), ())) or [words[word] for word in alike]
     return f"Write {' or '.join(map(repr, dict.fromkeys(near or frameworks())))}"
 
 

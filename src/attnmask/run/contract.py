@@ -10,12 +10,12 @@ from attnmask.define.fit import fit
 from attnmask.define.frame import Frame
 from attnmask.define.language import Algebra, fold
 from attnmask.define.mask import Mask
-from attnmask.define.text.parse import given
 from attnmask.define.tables import Table
+from attnmask.define.text.parse import given
 from attnmask.errors import FrameError, InputError
 from attnmask.exchange.common import EVERYTHING
 from attnmask.lower.arrays import library_of
-from attnmask.run.compiled import Data, constant_when_compiled, data_of, mask_of, opaque
+from attnmask.run.compiled import Data, compiling, constant_when_compiled, data_of, mask_of
 
 AXES = {
     "q": "(batch, heads, q_len, dim)",
@@ -96,17 +96,17 @@ def checked_frame(frame: Frame | int | None, mask: Mask, q: Any, k: Any) -> Fram
     """The frame of a call: lengths, batch and heads agree with q and k, and the mask can be seen in it."""
     # index() because torch.compile may hold a length open; a mask is compiled for one
     batch, heads, q_len, kv_len = (index(size) for size in (*q.shape[:3], k.shape[2]))
-    given = Frame(q_len, kv_len) if frame is None else Frame.of(frame)
+    asked = Frame(q_len, kv_len) if frame is None else Frame.of(frame)
     for name, size in (("q_len", q_len), ("kv_len", kv_len), ("batch", batch), ("heads", heads)):
-        if getattr(given, name) not in (None, size):
+        if getattr(asked, name) not in (None, size):
             raise FrameError(
                 f"the frame has the {name} of q and k",
-                f"{given} for q {tuple(q.shape)}, k {tuple(k.shape)}",
+                f"{asked} for q {tuple(q.shape)}, k {tuple(k.shape)}",
                 f"Write Frame({q_len}, {kv_len}, q_start=...)",
             )
-    if opaque(mask):
-        return _settled_constant(data_of(mask), q_len, kv_len, given.q_start, batch, heads)
-    return _settled(mask, q_len, kv_len, given.q_start, batch, heads)
+    if compiling():
+        return _settled_constant(data_of(mask), q_len, kv_len, asked.q_start, batch, heads)
+    return _settled(mask, q_len, kv_len, asked.q_start, batch, heads)
 
 
 def _settled(mask: Mask, q_len: int, kv_len: int, q_start: int | None, batch: int, heads: int) -> Frame:

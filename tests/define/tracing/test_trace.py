@@ -1,5 +1,7 @@
 """Tracing users' FlexAttention mask_mods, checked against torch's own evaluation of the same function."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -78,30 +80,80 @@ def test_a_traced_mask_is_the_mask():
     assert am.trace(lambda b, h, q, k: True) == am.everything()
 
 
-def looks_at_the_value(b, h, q, k):
-    near = q - k < 4
-    return q >= k if near else k < 0  # this line
+def counts_down(b, h, q, k):
+    steps = q
+    while steps > 0:  # this line
+        steps = steps - 1
+    return steps == k
+
+
+def ten_questions(b, h, q, k):
+    return all((q + shift) % 3 == 0 or k != shift for shift in range(10))
+
+
+def doubles(b, h, q, k):
+    for _ in range(100):
+        q = q + q
+    return q >= k
+
+
+def grows(b, h, q, k):
+    for step in range(3000):
+        q = q + step
+    return q >= k
 
 
 @pytest.mark.parametrize(
-    ("function", "reason"),
+    ("function", "reason", "line"),
     [
-        (looks_at_the_value, "return q >= k if near else k < 0"),
-        (lambda b, h, q, k: torch.sin(q) > 0, "torch function 'sin'"),
-        (lambda b, h, q, k: q - k, "a mask is a truth value"),
-        (lambda b, h, q, k: q / 2 < k, "unsupported operand"),
-        (lambda b, h, q, k: q % k == 0, "a divisor is a positive number"),
-        (lambda b, h, q, k: np.arange(8)[q] < k, "look tables up as tensor[q]"),
-        (lambda b, h, q, k: q == DOCUMENTS, "is used as a whole"),
-        (lambda b, h, q, k: torch.tensor([0.5, 1.5])[q] < k, "a table holds integers or booleans"),
-        (lambda q, k: q >= k, "positional arguments"),
-        (lambda b, h, q, k: None, "no whole number or truth value"),
+        (counts_down, "asks more than 64 questions", "while steps > 0:  # this line"),
+        (ten_questions, "more than 64 ways", "return all((q + shift) % 3 == 0"),
+        (doubles, "more than 20000 parts", "q = q + q"),
+        (grows, "maximum recursion depth", ""),
+        (lambda b, h, q, k: k in range(q), "a Python list, range or int()", "k in range(q)"),
     ],
 )
-def test_refusals_say_what_stopped_the_trace(function, reason):
-    with pytest.raises(MaskError) as caught:
+def test_refusals_name_the_line(function, reason, line):
+    with pytest.raises(MaskError, match="a traced function consists of operators") as caught:
         am.trace(function)
     assert reason in caught.value.got
+    assert line in caught.value.got
+
+
+class Counting(torch.nn.Module):
+    def forward(self, b, h, q, k):
+        return k in range(q)  # in a module
+
+
+@pytest.mark.parametrize("function", [Counting(), functools.partial(Counting()), Counting().forward])
+def test_refusals_name_the_line_of_objects_too(function):
+    with pytest.raises(MaskError, match=r"return k in range\(q\)  # in a module"):
+        am.trace(function)
+
+
+def test_a_table_that_is_refused_says_what_to_write():
+    with pytest.raises(MaskError, match=r"Write array\.astype\(bool\) for a mask"):
+        am.trace(lambda b, h, q, k: torch.tensor([0.1, 0.2])[q] < k)
+
+
+def test_a_function_that_answers_anew_is_refused():
+    calls = iter(range(10**6))
+    with pytest.raises(MaskError, match="a trace says what the function itself says"):
+        am.trace(lambda b, h, q, k: q >= k if next(calls) % 2 == 0 else q < k)
+
+
+def test_nothing_of_the_users_is_changed():
+    ids, scope = np.array([0, 0, 1, 1]), {"ids": np.array([0, 1, 1, 1])}
+    held = [ids]
+    function = eval("lambda held: lambda b, h, q, k, ids2=held: (held[0][q] == ids[k]) & (ids2[0][k] >= 0)", scope)(
+        held
+    )
+    before = (function.__closure__[0].cell_contents, function.__defaults__, dict(function.__globals__))
+    am.trace(function)
+    assert (function.__closure__[0].cell_contents, function.__defaults__, dict(function.__globals__)) == before
+    assert held[0] is ids
+    assert type(ids) is np.ndarray
+    assert type(scope["ids"]) is np.ndarray
 
 
 def test_only_functions_are_traced():

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from attnmask.define.bounds.bounds import Intervals, Pair
+from attnmask.define.bounds.bounds import INTEGERS, Intervals, Pair
 from attnmask.define.language import Apply, Lookup, Named, Node, fold, sort_of
 from attnmask.define.tables import SparseTable, Table
 
@@ -39,7 +39,7 @@ def too_wide(node: Node, ranges: Mapping[str, Pair], bits: int, *, tables: bool 
         tables: whether entries of tables count, and what is made of them; else only what is made of positions.
     """
     limit = 1 << bits
-    seen = _Reach(ranges, _unseen)
+    seen = _Reach(ranges, _unseen, INTEGERS)  # named here, so that torch.compile finds where it comes from
     fold(node, seen)
     if seen.reach <= limit:
         return None
