@@ -2,10 +2,11 @@
 
     python benchmarks/lowering.py            prints the table, writes results/lowering-cpu.json and docs/benchmarks.md
 
-Peers evaluate every pair of positions (torch's create_block_mask, JAX Splash) or know one mask (attention-gym).
+Every figure counts the building of the mask. Peers evaluate every pair of positions (torch's create_block_mask, JAX Splash) or know one mask (attention-gym).
 """
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from torch.nn.attention.flex_attention import create_block_mask
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import attnmask as am
-from benchmarks.measure import interleaved, peak_megabytes, save, write_section
+from benchmarks.measure import interleaved, peak_megabytes, processor, save, write_section
+
+Make = Callable[[], am.Mask]
 
 ROUNDS = 5
 SEED = 0
@@ -29,29 +32,29 @@ def document_ids(length: int, count: int) -> np.ndarray:
     return np.searchsorted(np.sort(cuts), np.arange(length), side="right")
 
 
-def kinds_at(length: int) -> dict[str, tuple[am.Mask, object]]:
-    """Masks of a length, and the same for create_block_mask as its users write them."""
+def kinds_at(length: int) -> dict[str, tuple[Make, object]]:
+    """What makes the masks of a length, and the same for create_block_mask as its users write them."""
     ids = document_ids(length, 32)
     tensor = torch.from_numpy(ids)
     return {
-        "causal": (am.causal(), lambda b, h, q, k: q >= k),
-        "window 1024": (am.window(1023), lambda b, h, q, k: (q >= k) & (q - k < 1024)),
+        "causal": (am.causal, lambda b, h, q, k: q >= k),
+        "window 1024": (lambda: am.window(1023), lambda b, h, q, k: (q >= k) & (q - k < 1024)),
         "32 causal documents": (
-            am.causal() & am.documents(ids),
+            lambda: am.causal() & am.documents(ids),
             lambda b, h, q, k: (q >= k) & (tensor[q] == tensor[k]),
         ),
-        "prefix LM": (am.prefix(length // 4) | am.causal(), lambda b, h, q, k: (k < length // 4) | (q >= k)),
+        "prefix LM": (lambda: am.prefix(length // 4) | am.causal(), lambda b, h, q, k: (k < length // 4) | (q >= k)),
     }
 
 
-def tiles(mask: am.Mask, length: int) -> object:
-    return am.lower(mask, length, "tiles")
+def tiles(make: Make, length: int) -> object:
+    return am.lower(make(), length, "tiles")
 
 
-def alone(rows: list, work: str, mask: am.Mask, length: int, seconds: float, megabytes: float) -> None:
+def alone(rows: list, work: str, run: Callable[[], object], seconds: float, megabytes: float) -> None:
     """A case that has only a limit."""
-    took = interleaved({work: lambda: tiles(mask, length)}, ROUNDS)[work]
-    peak = peak_megabytes(lambda: tiles(mask, length))
+    took = interleaved({work: run}, ROUNDS)[work]
+    peak = peak_megabytes(run)
     rows.append(
         (
             work,
@@ -77,11 +80,11 @@ def beside(rows: list, work: str, ours, peer, least: float) -> None:
 
 
 def against_create_block_mask(rows: list, length: int, builder, name: str, least: float) -> None:
-    for kind, (mask, mod) in kinds_at(length).items():
+    for kind, (make, mod) in kinds_at(length).items():
         beside(
             rows,
             f"{kind}, {length} tokens, against {name}",
-            lambda mask=mask: tiles(mask, length),
+            lambda make=make: tiles(make, length),
             lambda mod=mod: builder(mod, None, None, length, length, device="cpu"),
             least,
         )
@@ -124,7 +127,7 @@ def random_graph(rows: list) -> None:
     edges = np.random.default_rng(SEED).integers(0, nodes, (1_000_000, 2))
 
     def build_and_tile() -> object:
-        return tiles(am.graph(edges, nodes), nodes)
+        return tiles(lambda: am.graph(edges, nodes), nodes)
 
     took = interleaved({"graph": build_and_tile}, 3)["graph"]
     peak = peak_megabytes(build_and_tile)
@@ -134,10 +137,29 @@ def random_graph(rows: list) -> None:
 
 def main() -> int:
     rows: list[tuple[str, str, str, bool]] = []
-    million = am.causal() & am.window(4095) & am.documents(document_ids(1 << 20, 1000))
-    alone(rows, "causal, 96 000 tokens", am.causal(), 96_000, 0.1, 100)
-    alone(rows, "causal & window(4095) & 1000 documents, 1 048 576 tokens", million, 1 << 20, 0.5, 200)
-    alone(rows, "32 causal documents, 800 000 tokens", kinds_at(800_000)["32 causal documents"][0], 800_000, 0.05, 200)
+    million = 1 << 20
+    lengths = np.bincount(document_ids(million, 1000)).tolist()
+    documents_of = kinds_at(800_000)["32 causal documents"][0]
+    edges = np.random.default_rng(SEED).integers(0, 100_000, (100_000, 2))
+    alone(rows, "causal, 96 000 tokens", lambda: tiles(am.causal, 96_000), 0.1, 100)
+    alone(
+        rows,
+        "causal & window(4095) & 1000 documents by their lengths, 1 048 576 tokens",
+        lambda: tiles(lambda: am.causal() & am.window(4095) & am.documents(lengths=lengths), million),
+        0.05,
+        200,
+    )
+    alone(
+        rows,
+        "1000 documents by their lengths, 1 048 576 tokens, built alone",
+        lambda: am.documents(lengths=lengths),
+        0.02,
+        60,
+    )
+    alone(rows, "32 causal documents, 800 000 tokens", lambda: tiles(documents_of, 800_000), 0.05, 200)
+    alone(
+        rows, "graph of 100 000 random edges, built and counted", lambda: am.graph(edges, 100_000).count(100_000), 1, 60
+    )
     against_create_block_mask(rows, 16_384, create_block_mask, "create_block_mask", 500)
     compiled = torch.compile(create_block_mask)
     against_create_block_mask(rows, 32_768, compiled, "compiled create_block_mask", 20)
@@ -145,7 +167,7 @@ def main() -> int:
     beside(
         rows,
         f"causal, {fast} tokens, against attention-gym's causal builder",
-        lambda: tiles(am.causal(), fast),
+        lambda: tiles(am.causal, fast),
         lambda: create_causal_block_mask_fast(None, None, fast, fast, device="cpu"),
         1,
     )
@@ -165,11 +187,14 @@ def report(rows: list[tuple[str, str, str, bool]]) -> None:
     print(table)
     keys = ("work", "target", "reached", "met")
     print(f"written: {save('lowering-cpu', [dict(zip(keys, row, strict=True)) for row in rows]).name}")
-    write_section("Lowering: what it costs to find the tiles of a mask", TEXT.format(table=table))
+    write_section(
+        "Lowering: what it costs to find the tiles of a mask", TEXT.format(table=table, processor=processor())
+    )
 
 
 TEXT = """
-Written by `python benchmarks/lowering.py`: medians of one run, every case beside its peer, on two cores. The machine and the
+Written by `python benchmarks/lowering.py`: medians of one run, every case beside its peer, on two cores of
+{processor}; building the mask is counted. The machine and the
 versions are in `benchmarks/results/lowering-cpu.json`.
 
 {table}

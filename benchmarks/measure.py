@@ -48,11 +48,23 @@ def machine() -> dict[str, object]:
     """What the figures were made on."""
     installed = {name: version(name) for name in PACKAGES}
     return {
+        "processor": processor(),
         "cores": os.cpu_count(),
         "architecture": platform.machine(),
         "python": platform.python_version(),
         **installed,
     }
+
+
+def processor() -> str:
+    """The name of the processor, with the numbers that tell apart those of one name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    known = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    numbers = [f"{name.removeprefix('cpu ')} {known[name]}" for name in ("cpu family", "model") if name in known]
+    return f"{known.get('model name', platform.machine())} ({', '.join(numbers)})"
 
 
 def save(name: str, results: object) -> Path:

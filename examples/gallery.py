@@ -18,7 +18,7 @@ INTRODUCTION = """# Every kind of mask
 Written by `python examples/gallery.py` from the files of `src/attnmask/define/masks`: one kind per file, with its source, a
 formula over query position q and key position k, and a picture of its first example (rows = queries, columns = keys, ■ = visible).
 Kinds combine with `&`, `|`, `~` and `-`; `mask.shift(q, k)` moves one, `mask.within(documents)` counts its positions per document,
-and anything else that is written with operators and look-ups is a mask too: `am.trace(lambda b, h, q, k: ...)`.
+and anything else that is written with operators, look-ups, `if` and `and` is a mask too: `am.trace(lambda b, h, q, k: ...)`.
 """
 
 
