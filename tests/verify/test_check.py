@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import attnmask as am
-from attnmask.errors import InputError
+from attnmask.errors import FrameworkError, InputError
 from attnmask.verify import probe
 from tests.verify import models
 
@@ -236,3 +236,27 @@ def test_padding_of_a_source_of_another_length_than_the_output(real):
     report = am.check(ReadsSource(), inputs, allowed=am.everything())
     assert report.ok
     assert report.sections[0].allowed == f"padding({real})"
+
+
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+
+    def forward(self, src, src_key_padding_mask=None):
+        return self.layer(src, src_key_padding_mask=src_key_padding_mask)
+
+
+def test_a_float_key_padding_mask_of_0_and_1_hides_nothing_and_is_refused():
+    """PyTorch adds it to the scores; taken for padding, the model would be blamed for the input."""
+    x = torch.randn(1, 5, 8)
+    pads = torch.tensor([[0.0, 0, 0, 1, 1]])
+    model = Encoder().eval()
+    with pytest.raises(
+        FrameworkError, match=r"a src_key_padding_mask of floating-point numbers is added to the scores"
+    ):
+        am.check(model, {"src": x, "src_key_padding_mask": pads}, allowed=am.everything())
+    hidden = torch.where(pads == 1, -torch.inf, 0.0)
+    for mask in (hidden, pads.bool()):
+        report = am.check(model, {"src": x, "src_key_padding_mask": mask}, allowed=am.everything())
+        assert report.ok, report.text()

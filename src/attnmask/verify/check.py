@@ -23,8 +23,10 @@ from attnmask.define.mask import Mask
 from attnmask.define.masks.causal import causal
 from attnmask.define.masks.everything import everything
 from attnmask.define.masks.padding import padding
+from attnmask.define.text.parse import given
 from attnmask.errors import InputError
-from attnmask.exchange.recognize import recognize
+from attnmask.exchange.common import visible_of_bool_or_bias
+from attnmask.exchange.recognition.recognize import recognize
 from attnmask.verify import probe
 from attnmask.verify.report import Leak, Report, Section
 from attnmask.verify.subject import PADDING_INPUTS, Subject
@@ -50,7 +52,7 @@ def check(
     model: Any,
     inputs: Any,
     *,
-    allowed: Mask | None = None,
+    allowed: Mask | str | None = None,
     vary: str | None = None,
     output: Callable[[Any], Any] | None = None,
     fresh_weights: bool = True,
@@ -81,7 +83,7 @@ def check(
     Returns:
         A report: ``.ok``, ``.verdict``, ``.leaks``, ``.text()``, ``.html()``, ``.to_json()``.
     """
-    allowed = causal() if allowed is None else allowed
+    allowed = causal() if allowed is None else given(allowed)
     say = progress or (lambda sentence: None)
     subject = _subject(model, inputs, vary, output, fresh_weights, seed)
     sections = tuple(_section(scenario, seed, say) for scenario in _scenarios(subject, allowed))
@@ -101,13 +103,20 @@ def _subject(model: Any, inputs: Any, vary: str | None, output: Any, fresh_weigh
 def _scenarios(subject: Subject, allowed: Mask) -> Iterator[Scenario]:
     rows = subject.run(subject.copies(0, 1)).shape[1]
     name, real_is_true = _padding_input(subject)
-    given = subject.arrays.get(name) if name else None
+    padded = subject.arrays.get(name) if name else None
     for row in range(subject.batch):
-        valid = np.ones(subject.length, bool) if given is None else (given[row] != 0) == real_is_true
+        valid = np.ones(subject.length, bool) if padded is None else _real(padded[row], name or "", real_is_true)
         label = "as given" if subject.batch == 1 else f"sequence {row}, as given"
         yield _scenario(label, subject, allowed, valid, rows, row)
-    if name and given is None:
+    if name and padded is None:
         yield from _padded(subject, allowed, name, real_is_true, rows)
+
+
+def _real(given: NDArray[Any], name: str, real_is_true: bool) -> Bools:
+    """Which positions a padding mask says are real; where 1 would mean padding, floats are added to the scores instead."""
+    if not real_is_true and given.dtype.kind == "f":
+        return visible_of_bool_or_bias(given, f"a {name}")
+    return np.asarray((given != 0) == real_is_true)
 
 
 def _padding_input(subject: Subject) -> tuple[str | None, bool]:

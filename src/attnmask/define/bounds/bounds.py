@@ -3,6 +3,12 @@
 Every value is a pair (smallest, largest); truth values use 0 and 1, so (0, 0) is EMPTY, (1, 1) FULL and
 (0, 1) PARTIAL. Sound by construction: the true values always lie inside. The pairs may be Python integers or
 arrays of them (one entry per tile): ``Intervals`` is given the few array functions it needs.
+
+    (k <= q) & (q - k <= 3)  on the tile  q = 8 .. 11,  k = 4 .. 7
+        k      <=  q                    q - k             <=  3
+     (4, 7)     (8, 11)         (8 - 7, 11 - 4) = (1, 7)
+          (1, 1)                          (0, 1)
+                     &  ->  (0, 1)   PARTIAL: some of the tile may be visible
 """
 
 from __future__ import annotations

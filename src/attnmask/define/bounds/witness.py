@@ -6,6 +6,10 @@ with both is PARTIAL for sure, without a look at its positions.
 
 An integer carries whether its bounds are *tight* (both are attained), *gapless* (so is everything between), and which
 variables it depends on: only terms without a common variable take their extremes independently of each other.
+
+    q - k  on  q = 8 .. 11, k = 4 .. 7    (1, 7), tight and gapless: q and k are free of each other
+    q - q  on  q = 8 .. 11                (-3, 3), not tight: bounds do not see that it is 0
+    q - k <= 3                            some are true (1 is attained), some are false (7 is attained): PARTIAL for sure
 """
 
 from __future__ import annotations

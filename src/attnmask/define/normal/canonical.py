@@ -3,6 +3,12 @@
 Built from the leaves upwards: sums and comparisons become linear, then the laws of ``laws.py`` are applied to each node
 until none does. Every law gives something smaller, or takes an operation out of a comparison, or pushes ``~`` down;
 so there is an end.
+
+    ~(q < k)  &  (maximum(q - k, 0) < 4)
+    ~(q - k <= -1)                       one number on one side
+    0 <= q - k                           the opposite, pushed into the comparison
+                 (q - k <= 3) & (0 <= 3)     a maximum is below a number where both of its parts are
+    (0 <= q - k) & (q - k <= 3)          what is certain leaves
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
 """Sums of multiples: every ``+ - *`` expression as coefficients of its parts plus a constant, in one order.
 
 ``2 * q - k + 3`` is {q: 2, k: -1} and 3. Two expressions that differ by the laws of sums alone have one linear form.
+
+    2 * (q - 1) - q       {q: 2}, -2   minus   {q: 1}, 0
+    q - 2                 {q: 1}, -2
 """
 
 from __future__ import annotations

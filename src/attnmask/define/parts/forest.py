@@ -2,6 +2,12 @@
 
 Nodes are counted in depth-first order, parents first. A node's descendants then have consecutive numbers, so that
 ``a`` is ``d`` itself or an ancestor of it exactly if ``first[a] <= first[d] <= last[a]``.
+
+        0           node     0  1  2  3        1 is an ancestor of 3:  1 <= 2 <= 2
+       / \\          first    0  1  3  2        2 is none of 3:         3 <= 2 is false
+      1   2         last     3  2  3  2
+      |
+      3
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from attnmask.define import mask as words
 from attnmask.define import within as _within  # noqa: F401  # gives Mask the method that texts may call
@@ -43,6 +43,7 @@ COMPARE: dict[type, Callable[[Any, Any], Any]] = {
     ast.GtE: lambda x, y: x >= y,
 }
 METHODS = ("shift", "within")
+M = TypeVar("M")
 
 
 def parse(text: str) -> Mask:
@@ -69,7 +70,7 @@ def parse(text: str) -> Mask:
     return value
 
 
-def given(value: Any) -> Any:
+def given(value: M | str) -> M | Mask:
     """A mask that is given as its text, read; anything else as it is, for whoever asked to accept or refuse.
 
     >>> given("causal() & window(4)"), given(None)
