@@ -105,6 +105,11 @@ class Table:
             offset = offset * size + position
         return self.items[offset]
 
+    def row(self, place: int) -> Table:
+        """The entries at one position of the first axis."""
+        step = len(self.data) // self.shape[0]
+        return Table(self.kind, self.shape[1:], self.data[place * step : (place + 1) * step], self.role)
+
     def __hash__(self) -> int:
         return hash((self.kind, self.shape, self.data))  # CPython caches the hash of bytes
 

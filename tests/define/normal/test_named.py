@@ -53,9 +53,13 @@ SPELLINGS = {  # the kind that each needs, what is given, and its text
         ((k <= q) & (k + 1 <= am.lookup([3, 4], b)), "causal() & padding([3, 4])"),
         (am.lookup([3, 5], b) + k >= 5, "padding([3, 5], side='left', kv_len=5)"),
         (~~am.lookup([[True, False]] * 2, b, k), "padding(valid=[[True, False], [True, False]])"),
+        (am.same(am.lookup([[1, 0]], b, k), 1) & (k <= q), "causal() & padding(valid=[[True, False]])"),
+        (~am.same(am.lookup([2, 0, 1], k), 0), "padding(valid=[True, False, True])"),
+        (~am.lookup([[False, True]], b, k), "padding(valid=[[True, False]])"),
     ],
     "documents": [
         ((am.lookup(IDS, q) <= am.lookup(IDS, k)) & (am.lookup(IDS, k) <= am.lookup(IDS, q)), f"documents({IDS})"),
+        (am.same(am.lookup([[IDS], [IDS]], 1, 0, k), am.lookup([IDS, IDS], 0, q)), f"documents({IDS})"),
         (am.same(am.lookup([IDS, IDS], b, k) - am.lookup([IDS, IDS], b, q), 0), f"documents({[IDS, IDS]})"),
     ],
     "images": [((k <= q) | unnamed(am.images([-1, 0, 0, -1])), "causal() | images([-1, 0, 0, -1])")],

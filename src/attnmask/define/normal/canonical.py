@@ -21,8 +21,9 @@ from attnmask.define.language import OPERATIONS, Apply, Const, Lookup, Named, No
 from attnmask.define.mask import Mask
 from attnmask.define.normal.linear import Linear, add, divide, linear, order, primitive, sum_of
 from attnmask.define.normal.matching import Binding, all_match, candidates, head
+from attnmask.define.normal.tabulated import tabulated
 from attnmask.define.normal.written import written
-from attnmask.define.tables import Table
+from attnmask.define.tables import SparseTable, Table
 
 
 def canonical(mask: Mask) -> Mask:
@@ -59,7 +60,7 @@ NUMBERS_LOOKED_AT = 1024  # of a table; larger ones may hold anything
 @lru_cache(maxsize=256)
 def normal_of(mask: Mask) -> Node:
     """The normal form over all positions that a frame can hold: what two masks share that are visible at the same ones."""
-    return fold(mask.node, Normalizer(POSITIONS))
+    return tabulated(fold(mask.node, Normalizer(POSITIONS)))
 
 
 class Normalizer(Rebuild):
@@ -78,6 +79,8 @@ class Normalizer(Rebuild):
         if len(places) == len(at) and all(0 <= place < size for place, size in zip(places, table.shape, strict=True)):
             entry = table[tuple(places)]
             return Const(bool(entry) if table.kind == "bool" else entry)
+        while isinstance(at[0], Const) and 0 <= at[0].value < table.shape[0] and not isinstance(table, SparseTable):
+            table, at = table.row(int(at[0].value)), at[1:]
         return Lookup(table, at)
 
     def apply(self, op: str, args: tuple[Node, ...]) -> Node:

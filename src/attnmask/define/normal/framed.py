@@ -9,6 +9,7 @@ from attnmask.define.fit import Fitted
 from attnmask.define.language import Apply, Const, Node, fold
 from attnmask.define.mask import Mask
 from attnmask.define.normal.canonical import Normalizer
+from attnmask.define.normal.tabulated import tabulated
 from attnmask.define.parts.found import AHEAD
 
 CAUSAL = Apply("<=", (Const(0), AHEAD))
@@ -37,4 +38,4 @@ def normal_in(mask: Mask, frame: Fitted) -> Node:
     """The normal form over the positions of a frame, queries counted from its first row."""
     q_len, kv_len, start, batch, heads = frame
     sizes = {"b": batch, "h": heads, "q": q_len, "k": kv_len}
-    return fold(mask.shift(q=start).node, Normalizer({name: (0, size - 1) for name, size in sizes.items()}))
+    return tabulated(fold(mask.shift(q=start).node, Normalizer({name: (0, size - 1) for name, size in sizes.items()})))

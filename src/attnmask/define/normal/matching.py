@@ -1,9 +1,9 @@
 """Reading an expression as the left side of a law: what each letter of the law stands for.
 
-    law           (x <= c) & (x <= d)   ->   x <= minimum(c, d)
-    expression    (q - k <= 5) & (q - k <= 3)
-    letters       x = q - k,  c = 5,  d = 3
-    gives         q - k <= 3
+law           (x <= c) & (x <= d)   ->   x <= minimum(c, d)
+expression    (q - k <= 5) & (q - k <= 3)
+letters       x = q - k,  c = 5,  d = 3
+gives         q - k <= 3
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from attnmask.define.masks.everything import everything
 from attnmask.define.masks.nothing import nothing
 from attnmask.define.masks.window import window
 from attnmask.define.normal.canonical import POSITIONS, Normalizer
+from attnmask.define.normal.tabulated import tabulated
 from attnmask.define.normal.written import parts_of, written
 from attnmask.define.parts.found import AHEAD, Found
 
@@ -50,7 +51,7 @@ def named(mask: Mask) -> Mask:
 @functools.lru_cache(maxsize=256)
 def _named(node: Node) -> Mask:
     normalizer = Normalizer(POSITIONS)
-    normal = fold(node, normalizer)
+    normal = tabulated(fold(node, normalizer))
     if isinstance(normal, Const):
         return everything() if normal.value else nothing()
     own = written(normal, _forms([causal().node, *_own(node)], normalizer))
@@ -65,7 +66,7 @@ def _forms(parts: list[Node], normalizer: Normalizer) -> dict[Node, Node]:
     """Normal form -> part, for parts and their opposites; of equal ones the first."""
     forms: dict[Node, Node] = {}
     for part in parts + [Apply("~", (part,)) for part in parts]:
-        form = fold(part, normalizer)
+        form = tabulated(fold(part, normalizer))
         if not isinstance(form, Const):
             forms.setdefault(form, part)
     return forms
