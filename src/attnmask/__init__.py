@@ -57,12 +57,12 @@ from attnmask.define.text.parse import parse as parse
 from attnmask.define.tracing.trace import trace as trace
 
 # 3 exchange: a form <-> a framework's own mask arguments
-from attnmask.exchange.diagnose import Finding as Finding
-from attnmask.exchange.diagnose import diagnose as diagnose
+from attnmask.exchange.diagnosis.diagnose import diagnose as diagnose
+from attnmask.exchange.diagnosis.finding import Finding as Finding
 from attnmask.exchange.exchange import export as export
 from attnmask.exchange.exchange import frameworks as frameworks
 from attnmask.exchange.exchange import read as read
-from attnmask.exchange.recognize import recognize as recognize
+from attnmask.exchange.recognition.recognize import recognize as recognize
 
 # 6 explain: show it and say why
 from attnmask.explain.picture import Picture as Picture

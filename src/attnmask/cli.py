@@ -61,7 +61,10 @@ def audit(options: argparse.Namespace) -> int:
 
     allowed = am.parse(options.allowed) if options.allowed else None
     found = run(
-        options.target, allowed=allowed, progress=lambda step: print(f"  .. {step}", file=sys.stderr, flush=True)
+        options.target,
+        allowed=allowed,
+        scenarios=options.scenarios,
+        progress=lambda step: print(f"  .. {step}", file=sys.stderr, flush=True),
     )
     paths = found.save(options.out) if options.out else []
     print(json.dumps(found.as_json(), indent=2) if options.json else found.text())
@@ -189,16 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--align", choices=("start", "end"), help="instead of --q-start")
     command.add_argument("--save", metavar="FILE", help="also write .html, .svg, .png or .txt")
 
-    command = _command(commands, "audit", audit, "attnmask audit transformers:GPT2LMHeadModel --out reports")
-    command.add_argument("target", help="package.module:factory, or transformers:ClassName")
-    command.add_argument(
-        "--allowed", metavar="EXPRESSION", help="what an output may depend on (default: what the target says)"
-    )
-    command.add_argument("--out", metavar="FOLDER", help="write an HTML and a JSON report there")
-
-    command = _command(commands, "diagnose", diagnose, "attnmask diagnose mask.npy --framework torch.mha")
-    command.add_argument("file", help="an array: .npy, .npz or .json")
-    command.add_argument("--framework", metavar="NAME", help="whose convention it follows (default: True = visible)")
+    _add_judges(commands)
 
     command = _command(
         commands, "convert", convert, "attnmask convert mask.npy --from torch.sdpa --to torch.mha --out new.npz"
@@ -217,6 +211,27 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     _add_recipes(commands)
     return parser
+
+
+def _add_judges(commands: Any) -> None:
+    command = _command(commands, "audit", audit, "attnmask audit transformers:GPT2LMHeadModel --out reports")
+    command.add_argument("target", help="package.module:factory, or transformers:ClassName")
+    command.add_argument(
+        "--allowed", metavar="EXPRESSION", help="what an output may depend on (default: what the target says)"
+    )
+    command.add_argument(
+        "--scenarios",
+        metavar="NAME",
+        nargs="+",
+        type=str,
+        default="thorough",
+        help="quick, thorough, or names of situations to try the model in (default: thorough)",
+    )
+    command.add_argument("--out", metavar="FOLDER", help="write an HTML and a JSON report there")
+
+    command = _command(commands, "diagnose", diagnose, "attnmask diagnose mask.npy --framework torch.mha")
+    command.add_argument("file", help="an array: .npy, .npz or .json")
+    command.add_argument("--framework", metavar="NAME", help="whose convention it follows (default: True = visible)")
 
 
 def _add_recipes(commands: Any) -> None:

@@ -102,3 +102,19 @@ def test_refusals(mask, position, text):
     with pytest.raises(FrameError) as caught:
         why(mask, **position)
     assert str(caught.value) == text
+
+
+STREAMING = (am.causal() | am.chunked(4)).dense(13)[0, 0]
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (STREAMING, "which is causal() | chunked(4)"),
+        (~STREAMING, "which is ~(causal() | chunked(4))"),
+        (am.tree([-1, 0, 0, 1, 1, 2]).dense(6)[0, 0], "which is tree([-1, 0, 0, 1, 1, 2])"),
+        (np.random.default_rng(0).random((13, 13)) < 0.5, "which is near no known mask: 78 of 169 cells are visible"),
+    ],
+)
+def test_a_table_is_said_in_words(array, words):
+    assert f": {words}, lookup(" in am.why(am.table(array), q=3, k=5).text()

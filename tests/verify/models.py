@@ -96,7 +96,7 @@ class FFTConvolution(Embedded):
 
     def mix(self, x):
         length = x.shape[1]
-        kernel = torch.linspace(1, 0, length, dtype=x.dtype)[:, None].expand(length, x.shape[2])
+        kernel = 2.0 ** -torch.arange(length, dtype=x.dtype)[:, None].expand(length, x.shape[2])
         product = torch.fft.rfft(x, 2 * length, dim=1) * torch.fft.rfft(kernel, 2 * length, dim=0)
         return torch.fft.irfft(product, 2 * length, dim=1)[:, :length]
 
@@ -107,8 +107,18 @@ class Constant(Embedded):
 
 
 class Noisy(Attends):
+    """Adds noise, of the generator that everybody uses or of one of its own."""
+
+    def __init__(self, own=False):
+        super().__init__()
+        self.own = own
+
     def mix(self, x):
-        return super().mix(x) + torch.rand_like(x)
+        generator = GENERATOR if self.own else None
+        return super().mix(x) + torch.rand(x.shape, generator=generator)
+
+
+GENERATOR = torch.Generator()
 
 
 class TwoStage(nn.Module):

@@ -116,6 +116,141 @@ def test_findings_of_calls():
     assert weak.mask == am.everything()  # an added -10 hides nothing
 
 
+SCORES = Q @ Q.mT
+FUTURE = torch.ones(5, 5, dtype=torch.bool).triu(1)
+RELATIVE = torch.randn(4, 5, 5, generator=torch.Generator().manual_seed(2))
+SWIN = torch.zeros(5, 5).masked_fill(FUTURE, -100.0)  # made before the recording
+
+
+def sdpa(bias):
+    return F.scaled_dot_product_attention(Q, Q, Q, attn_mask=bias)
+
+
+WEAK = {
+    "added": lambda: torch.softmax(SCORES + SWIN, -1) @ Q,
+    "added the other way round": lambda: torch.softmax(SWIN + SCORES, -1) @ Q,
+    "added in place": lambda: torch.softmax(SCORES.clone().add_(SWIN), -1) @ Q,
+    "filled in": lambda: torch.softmax(SCORES.masked_fill(FUTURE, -100.0), -1) @ Q,
+    "chosen": lambda: torch.softmax(torch.where(FUTURE, -100.0, SCORES), -1) @ Q,
+    "chosen the other way round": lambda: torch.softmax(torch.where(CAUSAL, SCORES, -100.0), -1) @ Q,
+    "of a multiplied mask": lambda: torch.softmax(SCORES + (1 - CAUSAL.float()) * -100.0, -1) @ Q,
+    "added, then a bias": lambda: torch.softmax((SCORES + SWIN) + RELATIVE, -1) @ Q,
+    "added to a bias": lambda: torch.softmax(SCORES + (RELATIVE + SWIN), -1) @ Q,
+    "added, then cast": lambda: torch.softmax((SCORES + SWIN).double(), -1).float() @ Q,
+    "added to windows": lambda: torch.softmax((SCORES.view(1, 2, 4, 5, 5) + SWIN[None, None, None]).view(2, 4, 5, 5), -1) @ Q,
+    "products and sum at once": lambda: torch.softmax(torch.baddbmm(SWIN.expand(8, 5, 5), Q.reshape(8, 5, 8), Q.reshape(8, 5, 8).mT), -1) @ Q.reshape(8, 5, 8),
+    "SDPA": lambda: sdpa(SWIN),
+    "SDPA, with a bias": lambda: sdpa(RELATIVE + SWIN),
+    "SDPA, made inside": lambda: sdpa(torch.zeros(5, 5).masked_fill(FUTURE, -100.0)[None, None].expand(2, 1, 5, 5) + RELATIVE),
+    "SDPA, in bfloat16": lambda: F.scaled_dot_product_attention(*[Q.bfloat16()] * 3, attn_mask=SWIN.bfloat16()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WEAK)
+def test_a_fill_that_scores_overcome_is_named_with_the_mask_that_was_meant(name):
+    (call,) = recorded(WEAK[name])
+    assert call.mask == am.everything()
+    (found,) = call.findings
+    assert found.code == "weak-fill"
+    assert "a fill of -100 is overcome by a score difference of 100" in found.message
+    assert found.fix.endswith("the mask that was meant is causal()")
+    assert found.where.startswith("the scores of this call, ")
+
+
+def test_weak_fills_in_the_log():
+    assert "! weak-fill: a fill of -100" in repr(recorded_log(WEAK["added"]))
+
+
+def recorded_log(call):
+    with am.record(None) as log, torch.no_grad():
+        call()
+    return log
+
+
+STRONG = {
+    "minus infinity": lambda: torch.softmax(SCORES.masked_fill(FUTURE, -torch.inf), -1) @ Q,
+    "-1e9": lambda: torch.softmax(SCORES + torch.zeros(5, 5).masked_fill(FUTURE, -1e9), -1) @ Q,
+    "-100 replaced by minus infinity": lambda: torch.softmax((SCORES + SWIN).masked_fill(FUTURE, -torch.inf), -1) @ Q,
+    "a bias": lambda: torch.softmax(SCORES + RELATIVE, -1) @ Q,
+    "a bias of 0 and -1": lambda: torch.softmax(SCORES + FUTURE * -1.0, -1) @ Q,
+    "-100 somewhere else": lambda: torch.softmax(SCORES, -1) @ (Q + torch.zeros(5, 8).masked_fill(Q[0, 0] > 0, -100.0)),
+}
+
+
+@pytest.mark.parametrize("name", STRONG)
+def test_other_numbers_are_no_weak_fill(name):
+    assert [found.code for call in recorded(STRONG[name]) for found in call.findings] == []
+
+
+def test_a_pattern_without_a_name_is_left_unsaid():
+    hidden = torch.rand(9, 9, generator=torch.Generator().manual_seed(0)) < 0.5
+    x = torch.randn(1, 1, 9, 4)
+    (call,) = recorded(lambda: F.scaled_dot_product_attention(x, x, x, torch.zeros(9, 9).masked_fill(hidden, -50.0)))
+    (found,) = call.findings
+    assert found.fix == "Use -inf, or replace the score instead of adding to it"
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_swin_adds_a_hundred(attention):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.SwinConfig(
+        image_size=16,
+        patch_size=2,
+        embed_dim=8,
+        depths=[2],
+        num_heads=[2],
+        window_size=4,
+        attn_implementation=attention,
+    )
+    model = transformers.SwinModel(config).eval()
+    calls = recorded(lambda: model(torch.randn(1, 3, 16, 16)), model)
+    assert [[found.code for found in call.findings] for call in calls] == [[], ["weak-fill"]]
+    assert calls[1].meant.shape == (4, 1, 16, 16)
+    windows = calls[1].meant[:, 0]
+    assert windows[0].all()
+    assert [int(window.sum()) for window in windows] == [256, 128, 128, 64]  # regions of 8 + 8 and of 4 positions
+
+
+def test_a_model_that_runs_alone_runs_recorded():
+    """Reshaped, strided, empty and integer tensors of 0 and one negative number."""
+
+    def call():
+        mask = SWIN[None, None].expand(2, 3, 5, 5)
+        rows = (mask + torch.zeros(2, 3, 5, 5)).transpose(2, 3).reshape(6, 25)[:, ::2]
+        empty = torch.zeros(0, 5) + torch.zeros(0, 5)
+        return rows.sum() + empty.sum() + (torch.tensor([[0, -100]]) + 1).sum()
+
+    expected = call()
+    results = []
+    assert recorded(lambda: results.append(call())) == []
+    assert results == [expected]
+
+
+def test_weights_that_a_cast_loses_were_not_masked():
+    scores = SCORES.masked_fill(FUTURE, -20.0) - 20.0 * FUTURE
+    (call,) = recorded(lambda: torch.softmax(scores, -1).half().float() @ Q)
+    assert call.mask == am.everything()
+
+
+def test_tensors_without_memory_or_numbers_are_let_through():
+    def call():
+        sparse = torch.eye(3).to_sparse()
+        return sparse * 2, sparse + sparse, torch.softmax(torch.ones(1, 3, 0), -1) @ torch.ones(1, 0, 3)
+
+    assert recorded(call) == []
+
+
+def test_alibi_hides_nothing_but_the_future():
+    """Its numbers fall by one with each position: far enough, the weights are 0, and no mask is meant."""
+    distance = torch.arange(1500)[:, None] - torch.arange(1500)
+    bias = torch.where(distance >= 0, -distance.float(), -torch.inf)
+    x = torch.randn(1, 1, 1500, 4)
+    assert recorded(lambda: F.scaled_dot_product_attention(x, x, x, attn_mask=bias))[0].name == "causal()"
+    assert recorded(lambda: torch.softmax(x @ x.mT + bias, -1) @ x)[0].name == "causal()"
+    fill = bias.masked_fill(distance < 0, -1e9)
+    assert recorded(lambda: F.scaled_dot_product_attention(x, x, x, attn_mask=fill))[0].name == "causal()"
+
+
 def test_sinks_in_an_extra_column_are_not_keys():
     def call():
         scores = torch.cat([(Q @ Q.mT).masked_fill(~CAUSAL, -torch.inf), torch.zeros(2, 4, 5, 1)], -1)

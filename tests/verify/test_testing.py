@@ -50,3 +50,50 @@ def test_a_decoder_that_forgets_its_positions():
 def test_chunks_must_add_up():
     with pytest.raises(InputError, match="add up"):
         am.testing.assert_cache_consistent(build("GPT2LMHeadModel").model, IDS, chunks=(4, 4))
+
+
+class States(torch.nn.Module):
+    """Embeddings with a mask of some name; ``honours`` says whether it is used."""
+
+    def __init__(self, name, honours=True, real=True):
+        super().__init__()
+        self.name, self.honours, self.real = name, honours, real
+
+    def forward(self, **inputs):
+        x, mask = inputs[next(iter(inputs))], inputs[self.name].bool()
+        weights = (mask if self.real else ~mask).double() if self.honours else torch.ones_like(mask).double()
+        return x + (weights[..., None] * x).sum(1, keepdim=True)
+
+
+PADS = torch.tensor([[1, 1, 1, 1, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "real"),
+    [
+        ("attention_mask", {}, True),
+        ("key_padding_mask", {}, False),
+        ("mask", {"padding": "mask"}, True),
+        ("pads", {"padding": "pads"}, False),
+    ],
+)
+@pytest.mark.parametrize("main", ["states", "x"])
+def test_a_padding_mask_that_is_ignored_is_found_by_any_name(name, options, real, main):
+    x = torch.randn(1, 6, 4, dtype=torch.float64)
+    inputs = {main: x, name: PADS if real else 1 - PADS}
+    am.testing.assert_padding_ignored(States(name, real=real), inputs, **options)
+    with pytest.raises(AssertionError, match="LEAK"):
+        am.testing.assert_padding_ignored(States(name, honours=False, real=real), inputs, **options)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ({"x": torch.randn(1, 6, 4), "mask": PADS}, "one of mask may be one: write padding='mask'"),
+        ({"x": torch.randn(1, 6, 4), "attention_mask": torch.ones(1, 6)}, "a padding mask that hides nothing"),
+    ],
+)
+def test_an_assertion_that_could_test_nothing_fails_and_asks(inputs, words):
+    model = States(list(inputs)[1], honours=False)
+    with pytest.raises(AssertionError, match=words):
+        am.testing.assert_padding_ignored(model, inputs)

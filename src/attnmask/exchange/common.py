@@ -19,11 +19,16 @@ from attnmask.define.masks.table import table
 from attnmask.define.normal.framed import Plain, plain
 from attnmask.define.normal.named import named
 from attnmask.errors import FrameError, FrameworkError
+from attnmask.exchange import objects
 from attnmask.lower import emptiness
 from attnmask.lower.size import warn_of_dense
 
+FOREIGN = ("bfloat16", "float8")  # formats that NumPy does not have
+
 # Added to a score, this hides a key in practice; -9984 is what bfloat16 makes of -1e4.
 HIDING_BIAS = -9984.0
+
+WEAKEST = -10.0  # numbers above this one are a bias, not a fill
 
 CAUSAL = causal()
 EVERYTHING = everything()
@@ -36,12 +41,16 @@ def plain_in(mask: Mask, frame: Frame) -> Plain:
 
 
 def as_numpy(value: Any) -> NDArray[Any]:
-    """An array of any framework as NumPy; bfloat16 becomes float32."""
+    """An array of any framework, or a mask object of one, as NumPy; floats that NumPy does not have become float32."""
+    value = objects.plain(value)
     if hasattr(value, "detach"):  # a torch tensor
         value = value.detach().cpu()
-        value = value.float() if "bfloat16" in str(value.dtype) else value.numpy()
+        value = value.float() if any(name in str(value.dtype) for name in FOREIGN) else value.numpy()
     array = np.asarray(value)
-    return array.astype(np.float32) if "bfloat16" in str(array.dtype) else array
+    if array.dtype == object:
+        fix = "Give its array, of booleans or of floating-point numbers"
+        raise FrameworkError("a mask is an array", f"{type(value).__name__}, which holds objects", fix)
+    return array.astype(np.float32) if any(name in str(array.dtype) for name in FOREIGN) else array
 
 
 def meant(mask: Mask, frame: Frame) -> Mask:
@@ -98,6 +107,12 @@ def _refuse_bias(array: NDArray[Any], where: str) -> None:
             "Convert it to booleans, array.bool()",
         )
     odd = values[(values != 0) & ~(values <= HIDING_BIAS)]
+    if len(values) == 2 and values[1] == 0 and values[0] <= WEAKEST:
+        raise FrameworkError(
+            f"{where} of floating-point numbers is a mask if it is 0 (visible) or at most -1e4 (hidden)",
+            f"a fill of {values[0]:g}: a score difference of {-values[0]:g} shows what it should hide",
+            "Read array == 0 for the mask that was meant; am.diagnose(array) says more",
+        )
     raise FrameworkError(
         f"{where} of floating-point numbers is a mask if it is 0 (visible) or at most -1e4 (hidden)",
         f"a bias that is not a mask, with {', '.join(f'{value:g}' for value in odd[:3])}",

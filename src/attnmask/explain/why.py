@@ -9,14 +9,17 @@ from dataclasses import dataclass
 
 from attnmask.define.language import Apply, Const, Lookup, Named, Node, Rebuild, fold, sort_of, unnamed
 from attnmask.define.mask import Mask
-from attnmask.define.text.parse import given
+from attnmask.define.tables import Table
 from attnmask.define.text.notation import text_of
+from attnmask.define.text.parse import given
 from attnmask.errors import FrameError
-from attnmask.lower.arrays import evaluate
+from attnmask.exchange.recognition.recognize import described
+from attnmask.lower.arrays import evaluate, numpy_of
 
 Position = dict[str, int]  # of b, h, q and k
 
 CONNECTIVES = ("&", "|", "~")
+MOST_RECOGNIZED = 1 << 16  # entries of a table that is said in words
 
 
 @dataclass(frozen=True)
@@ -153,11 +156,20 @@ def _explained(node: Node, at: Position) -> Part:
     text, value = text_of(node, short=True), bool(_value(node, at))
     if isinstance(node, Named):
         body = _explained(node.body, at)
-        return Part(text, value, tuple(dict.fromkeys((body.text, *body.steps))), body.parts)
+        return Part(text, value, tuple(dict.fromkeys((*_in_words(node), body.text, *body.steps))), body.parts)
     if isinstance(node, Apply) and node.op in CONNECTIVES:
         return Part(text, value, (), tuple(_explained(part, at) for part in node.args))
     conditions = tuple(_explained(part, at) for part in _conditions(node))
     return Part(text, value, _filled(node, at), conditions)
+
+
+def _in_words(node: Named) -> Iterator[str]:
+    """What a table is, where that has words: the kinds that it is made of, or the nearest one."""
+    for _, value in node.args if node.name == "table" else ():
+        if isinstance(value, Table) and value.size <= MOST_RECOGNIZED:
+            words = described(numpy_of(value), q_start=0)
+            own = text_of(node, short=True)
+            yield words.removeprefix(own).lstrip(",: ") if words.startswith(own) else f"which is {words}"
 
 
 def _conditions(node: Node) -> Iterator[Node]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,12 +104,19 @@ class Audit:
         return [folder / name for name in texts]
 
 
-def audit(target: str, *, allowed: Mask | str | None = None, progress: Progress | None = None) -> Audit:
+def audit(
+    target: str,
+    *,
+    allowed: Mask | str | None = None,
+    scenarios: str | Sequence[str] = "thorough",
+    progress: Progress | None = None,
+) -> Audit:
     """Load a target, record the masks that it uses, and check what reaches what.
 
     Args:
         target: ``package.module:factory`` or ``transformers:ClassName``.
         allowed: what each output row may depend on; by default what the target says (a decoder: ``causal()``).
+        scenarios: as in ``check``; an audit is thorough by default.
         progress: called with a sentence at the start of each step.
     """
     say = progress or (lambda sentence: None)
@@ -120,7 +127,7 @@ def audit(target: str, *, allowed: Mask | str | None = None, progress: Progress 
     try:
         logs = {name: _recorded(subject.model, inputs) for name, inputs in _scenarios(subject)}
         reports = tuple(
-            check(subject.model, subject.inputs, allowed=relation, vary=vary, progress=say)
+            check(subject.model, subject.inputs, allowed=relation, scenarios=scenarios, vary=vary, progress=say)
             for vary, relation in relations.items()
         )
     except AttnmaskError:

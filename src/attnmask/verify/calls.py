@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
-from attnmask.exchange.diagnose import Finding, diagnose
-from attnmask.exchange.recognize import recognize
+from attnmask.exchange.diagnosis.diagnose import diagnose
+from attnmask.exchange.diagnosis.finding import Finding
+from attnmask.exchange.recognition.recognize import Fit, fits, in_words
 
 
 @dataclass(frozen=True)
@@ -31,31 +33,47 @@ class Call:
     noted: tuple[Finding, ...] = field(default=())
 
     @cached_property
+    def fits(self) -> list[Fit]:
+        """What the array is in each alignment that it may have, the shortest first."""
+        return fits(self.visible)
+
+    @property
     def mask(self) -> Mask:
         """The shortest known expression that is exactly what was used."""
-        return recognize(self.visible)
+        return self.fits[0].mask
 
-    @cached_property
+    @property
     def frame(self) -> Frame:
         """The frame of the call; its q_start is the alignment in which ``mask`` is exact, None if it needs none."""
         q_len, kv_len = self.visible.shape[2:]
-        for start in dict.fromkeys((None, kv_len - q_len, 0)):
-            if start is None and "q" in self.mask.depends_on and q_len != kv_len:
-                continue
-            frame = Frame(q_len, kv_len, q_start=start)
-            if np.array_equal(np.broadcast_to(self.mask.dense(frame), self.visible.shape), self.visible):
-                return frame
-        raise AssertionError("recognize gave a mask that is not the array")
+        return Frame(q_len, kv_len, q_start=self.fits[0].q_start if self._is_aligned else None)
 
-    @property
+    @cached_property
     def name(self) -> str:
-        """The mask in short notation."""
-        return str(self.mask)
+        """The mask in short notation, and where the first query stands if it is not known without; a table in words."""
+        start = self.fits[0].q_start
+        return in_words(self.visible, self.fits[0]) + (f", q_start={start}" if self._is_aligned else "")
 
     @property
     def findings(self) -> list[Finding]:
         """What looks wrong about this call."""
-        return [*self.noted, *diagnose(self.visible)]
+        return [*self.noted, *diagnose(self.visible), *self._hidden_cache()]
+
+    @property
+    def _is_aligned(self) -> bool:
+        """Whether the mask depends on where the queries stand among the keys."""
+        q_len, kv_len = self.visible.shape[2:]
+        return q_len != kv_len and "q" in self.mask.depends_on
+
+    def _hidden_cache(self) -> Iterator[Finding]:
+        q_len, kv_len = self.visible.shape[2:]
+        if self._is_aligned and q_len < kv_len and self.fits[0].q_start == 0:
+            yield Finding(
+                "hidden-cache",
+                f"{q_len} queries are aligned with the first of {kv_len} keys: they see no cache before them",
+                f"{self.mask} fits with q_start=0 only",
+                f"Align the last query with the last key: Frame({q_len}, {kv_len}, align='end'), q_start={kv_len - q_len}",
+            )
 
     def __str__(self) -> str:
         q_len, kv_len = self.visible.shape[2:]

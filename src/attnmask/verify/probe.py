@@ -1,34 +1,36 @@
-"""Probes: replace what a query must not see, and require that nothing at all happens to its output.
+"""Probes: replace what a query must not see, and look what happens to its output.
 
-A test is a pair (positions S, rows T) such that no row of T may see a position of S. One run with S replaced tests
-all of its pairs. For an allowed relation, the tests are one per distinct row pattern that hides something: n - 1 for a
-causal mask (which is the least possible number), one for padding.
+causal, n positions          n - 1 tests, one per cut     S = k, k + 1 ...   T = 0 .. k - 1
+padding                      1 test                       S = pads           T = all
+D documents apart            the smallest t with C(t, t // 2) >= D (Sperner): each document has its own half of the
+                             tests, in which it is replaced; of two documents each is replaced in a test that spares the other
+anything else                one test per distinct row of the mask that hides something
 """
 
 from __future__ import annotations
 
+import math
+from itertools import combinations, islice
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmask.verify.subject import Subject
+from attnmask.verify.subject import Array, Subject
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
-COPIES = 64  # variants of a sequence per run
-
 
 class Tests(NamedTuple):
-    """The tests of one relation: what is replaced in each, and which rows may not notice."""
+    """The tests of one relation: what is replaced in each, and which queries may not notice."""
 
-    replaced: Bools  # (tests, kv_len)
-    rows: Bools  # (tests, q_len)
+    replaced: Bools  # (tests, keys)
+    rows: Bools  # (tests, queries)
 
 
 def tests_of(allowed: Bools, real_rows: Bools) -> Tests:
-    """One test per distinct pattern of visible keys among the real rows that hides something.
+    """As few tests as are known to cover every forbidden pair.
 
     >>> tests_of(np.tril(np.ones((4, 4), bool)), np.ones(4, bool)).replaced.astype(int)
     array([[0, 1, 1, 1],
@@ -37,39 +39,93 @@ def tests_of(allowed: Bools, real_rows: Bools) -> Tests:
     """
     patterns = np.unique(allowed[real_rows], axis=0)
     patterns = patterns[~patterns.all(1)]
+    if len(patterns) > 3 and (patterns.sum(0) <= 1).all():
+        return _apart(patterns, allowed, real_rows)
     patterns = patterns[np.argsort(patterns.sum(1), kind="stable")]
-    sees_less = ~(allowed[None, :, :] & ~patterns[:, None, :]).any(2)  # rows that see no more than the pattern
+    sees_less = ~(allowed[None, :, :] & ~patterns[:, None, :]).any(2)  # queries that see no more than the pattern
     return Tests(~patterns, sees_less & real_rows[None, :])
 
 
-def influence(subject: Subject, row: int, replaced: Bools, seed: int) -> Floats:
-    """The largest change of each output row when positions are replaced: (tests, rows).
+def _apart(patterns: Bools, allowed: Bools, real_rows: Bools) -> Tests:
+    """Documents that see nothing of each other: each is replaced in its own half of the tests."""
+    count = next(count for count in range(2, len(patterns) + 2) if math.comb(count, count // 2) >= len(patterns))
+    halves = np.zeros((len(patterns), count), bool)
+    for document, chosen in enumerate(islice(combinations(range(count), count // 2), len(patterns))):
+        halves[document, list(chosen)] = True
+    replaced: Bools = np.any(halves.T[:, :, None] & patterns[None], axis=1)  # (tests, keys)
+    nobody = ~patterns.any(0)  # keys that no query may see are replaced always
+    replaced |= nobody
+    spared = ~(allowed[None] & replaced[:, None]).any(2)
+    return Tests(replaced, spared & real_rows[None, :])
+
+
+def influence(subject: Subject, sequence: int, replaced: Bools, seed: int) -> Floats:
+    """The largest change of each output row when positions are replaced: (tests, queries).
 
     Both runs have the same shape, so that equal inputs give equal bits.
     """
     parts = []
-    for first in range(0, len(replaced), COPIES):
-        positions = replaced[first : first + COPIES]
-        before = subject.run(subject.copies(row, len(positions)))
-        after = subject.run(subject.resampled(row, positions, seed))
-        parts.append(_difference(before, after))
+    before: Array | None = None
+    for first in range(0, len(replaced), subject.at_once):
+        positions = replaced[first : first + subject.at_once]
+        if before is None or len(before) != len(positions):
+            before = subject.run(subject.copies(sequence, len(positions)))
+        after = subject.run(subject.resampled(sequence, positions, seed))
+        parts.append(difference(before, after))
     return np.concatenate(parts) if parts else np.zeros((0, 0))
 
 
-def noise(subject: Subject, row: int, count: int) -> float:
-    """How much two equal runs differ: 0.0 for a deterministic model."""
-    arrays = subject.copies(row, count)
-    return float(_difference(subject.run(arrays), subject.run(arrays)).max())
+def each_alone(subject: Subject, sequence: int, seed: int) -> Floats:
+    """The change of each output row when each position alone is replaced: (queries, keys)."""
+    return influence(subject, sequence, np.eye(subject.length, dtype=bool), seed).T
 
 
-def _difference(before: NDArray[np.float64], after: NDArray[np.float64]) -> Floats:
-    """The largest absolute difference per row; NaN on both sides is no difference, on one side an infinite one."""
-    both = np.isnan(before) & np.isnan(after)
-    apart = np.abs(np.where(both, 0.0, before) - np.where(both, 0.0, after))
+def culprit(subject: Subject, sequence: int, replaced: Bools, query: int, seed: int) -> Bools:
+    """The fewest of the replaced positions, found by leaving out halves, that still move the output of a query."""
+
+    def moves(chosen: NDArray[np.int64]) -> bool:
+        positions = np.isin(np.arange(subject.length), chosen)[None]
+        return bool(influence(subject, sequence, positions, seed)[0, query] > 0)
+
+    chosen = np.flatnonzero(replaced)
+    size = max(1, len(chosen) // 2)
+    while len(chosen) > 1:
+        for first in range(0, len(chosen), size):
+            rest = np.delete(chosen, slice(first, first + size))
+            if len(rest) and moves(rest):
+                chosen = rest
+                break
+        else:
+            if size == 1:
+                break
+            size //= 2
+            continue
+        size = max(1, min(size, len(chosen) // 2))
+    return np.isin(np.arange(subject.length), chosen)
+
+
+def mixed(subject: Subject, place: int, seed: int) -> tuple[dict[str, Array], dict[str, Array], Floats]:
+    """Two copies of a sequence in one batch, of which the other one is then replaced; and how far the one at a place moves."""
+    replaced = np.zeros((2, subject.length), bool)
+    replaced[1 - place] = True
+    arrays, changed = subject.copies(0, 2), subject.resampled(0, replaced, seed)
+    return arrays, changed, difference(subject.run(arrays), subject.run(changed))[place]
+
+
+def noise(subject: Subject, sequence: int, count: int, runs: int = 3) -> float:
+    """How much equal runs differ: 0.0 for a deterministic model."""
+    arrays = subject.copies(sequence, count)
+    first = subject.run(arrays)
+    return max(float(difference(first, subject.run(arrays)).max(initial=0.0)) for _ in range(runs - 1))
+
+
+def difference(before: Floats, after: Floats) -> Floats:
+    """The largest absolute difference per row; NaN on both sides is no difference, on one side an infinite one.
+
+    Infinities that are equal are no difference either.
+    """
+    same = (np.isnan(before) & np.isnan(after)) | (before == after)
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(np.where(same, 0.0, before) - np.where(same, 0.0, after))
     change: Floats = np.nan_to_num(apart, nan=np.inf).max(-1)
     return change
-
-
-def each_alone(subject: Subject, row: int, seed: int) -> Floats:
-    """The change of each output row when each position alone is replaced: (rows, kv_len)."""
-    return influence(subject, row, np.eye(subject.length, dtype=bool), seed).T

@@ -18,6 +18,7 @@ VERDICTS = {
     "none": "no leak seen",
     "rounding": "no leak seen, only rounding",
     "dead": "no influence seen: the output does not depend on the input",
+    "nan": "no number: every output is NaN, nothing can be said",
     "noise": "not deterministic: nothing can be said",
     "leak": "leak",
 }
@@ -28,17 +29,29 @@ SHOWN_LEAKS = 8
 class Leak(NamedTuple):
     """An output row that depends on a position it must not depend on.
 
-    ``change``: how far the output moved when the position was replaced; ``slope``: the largest derivative.
+    ``change``: how far the output moved when the position was replaced; ``slope``: the largest derivative, None where no
+    derivative was taken; ``source``: the other sequence of the batch that it comes from, if it does.
     """
 
     query: int
     key: int
     change: float
-    slope: float
+    slope: float | None
     sequence: int = 0
+    source: int | None = None
 
     def __str__(self) -> str:
-        return f"query {self.query} depends on key {self.key} (change {self.change:.1e}, gradient {self.slope:.1e})"
+        place = f"key {self.key}" if self.source is None else f"sequence {self.source} of the batch"
+        gradient = "no gradient taken" if self.slope is None else f"gradient {self.slope:.1e}"
+        return f"query {self.query} depends on {place} (change {self.change:.1e}, {gradient})"
+
+
+class Tried(NamedTuple):
+    """A situation that a model was tried in, or could not be: its outcome, or ``"untested"`` and why."""
+
+    name: str
+    outcome: str
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,6 +121,7 @@ class Report:
     allowed: str
     vary: str
     sections: tuple[Section, ...]
+    tried: tuple[Tried, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -133,7 +147,15 @@ class Report:
     def text(self) -> str:
         """The report for a terminal."""
         head = f"{self.model}, varying {self.vary}, allowed {self.allowed}: {self.verdict.upper()}"
-        return "\n".join([head, *("  " + line for section in self.sections for line in section.lines())])
+        lines = [line for section in self.sections for line in section.lines()]
+        return "\n".join([head, *("  " + line for line in [*lines, *self._about_tried()])])
+
+    def _about_tried(self) -> list[str]:
+        """What else was tried without a finding, and what could not be."""
+        told = {section.name for section in self.sections}
+        rest = [one.name for one in self.tried if one.outcome in GOOD and one.name not in told]
+        untested = [f"not tried: {one.name}: {one.why}" for one in self.tried if one.outcome == "untested"]
+        return ([f"also tried, no leak seen: {', '.join(rest)}"] if rest else []) + untested
 
     def __repr__(self) -> str:
         return self.text()
@@ -148,6 +170,7 @@ class Report:
             "verdict": self.verdict,
             "first_leaking_module": self.module,
             "sections": [section.as_json() for section in self.sections],
+            "tried": [one._asdict() for one in self.tried],
         }
 
     def to_json(self) -> str:
@@ -160,7 +183,8 @@ class Report:
 
     def body(self) -> str:
         """The report as part of a page."""
-        return "\n".join(_section_html(self, section) for section in self.sections)
+        notes = "".join(f"<p>{page.escape(line)}</p>" for line in self._about_tried())
+        return "\n".join([*(_section_html(self, section) for section in self.sections), notes])
 
 
 LEGEND = "filled: allowed and used; half: allowed, no influence; hatched: forbidden, no influence; crossed red: a leak"

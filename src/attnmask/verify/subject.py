@@ -6,8 +6,12 @@ weights, float64, gradients and a look inside.
 
 from __future__ import annotations
 
+import copy
+import random
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +20,8 @@ from numpy.typing import NDArray
 from attnmask.errors import InputError
 
 Array = NDArray[Any]
+
+COPIES = 64  # variants of a sequence per run
 
 MAIN_INPUTS = ("decoder_input_ids", "decoder_inputs_embeds", "input_ids", "inputs_embeds")
 
@@ -26,6 +32,8 @@ PADDING_INPUTS: dict[str, dict[str, bool]] = {
     "inputs_embeds": {"attention_mask": True},
     "src": {"src_key_padding_mask": False},
 }
+# Names of padding masks beside any input, if they have its shape.
+PADDING_NAMES = {"attention_mask": True, "key_padding_mask": False, "src_key_padding_mask": False}
 
 
 class Subject:
@@ -53,6 +61,10 @@ class Subject:
         self.arrays = {name: to_numpy(value) for name, value in self.inputs.items() if is_array(value)}
         if self.arrays[self.vary].ndim == 1:
             self.arrays = {name: array[None] for name, array in self.arrays.items()}
+        self.words: NDArray[np.int64] | None = None  # that content is drawn from, if it is said
+        self.at_once = COPIES
+        self.seed = 0  # of what the model draws itself
+        self._unit = unit_of(self.arrays[self.vary])
         self._check()
 
     def _check(self) -> None:
@@ -81,43 +93,155 @@ class Subject:
         return int(self.arrays[self.vary].shape[1])
 
     @property
-    def vocabulary(self) -> int:
-        """Ids that may be drawn: 0 .. vocabulary - 1."""
-        return max(int(self.arrays[self.vary].max()) + 1, 2)
+    def vocabulary(self) -> NDArray[np.int64]:
+        """Ids that stand for content: all up to the largest given one."""
+        return np.arange(max(int(self.arrays[self.vary].max()) + 1, 2)) if self.words is None else self.words
+
+    @cached_property
+    def queries(self) -> int:
+        """The number of output positions."""
+        return int(self.run(self.copies(0, 1)).shape[1])
+
+    @property
+    def unit(self) -> float:
+        """The relative rounding of the number format that it computes in."""
+        return self._unit
+
+    def in_double(self) -> Subject | None:
+        """The same subject in float64; None where that is not known to be possible."""
+        return None
+
+    def exact(self) -> Subject:
+        """The same subject in float64, if it runs in it."""
+        double = self.in_double()
+        try:
+            if double is not None:
+                double.run(double.copies(0, 1))
+        except RuntimeError:  # a kernel without float64
+            return self
+        return double or self
+
+    def gradients(self, sequence: int, groups: NDArray[np.bool_], seed: int) -> NDArray[np.float64] | None:
+        """How strongly each group of outputs depends on each position (groups, keys); None without derivatives."""
+        return None
+
+    def first_change(self, sequence: int, replaced: NDArray[np.bool_], query: int, seed: int) -> str | None:
+        """The first part of the model whose output at a position changes although its inputs there do not."""
+        return None
+
+    def first_nan(self, sequence: int) -> str | None:
+        """The first part of the model that gives NaN."""
+        return None
+
+    def moved(self, sequence: int, positions: NDArray[np.bool_], size: float, seed: int) -> Array | None:
+        """How the output of a sequence moves when content of this size is added at positions: (queries, features)."""
+        if self.holds_ids:
+            return None
+        arrays = self.copies(sequence, 1)
+        noise = np.random.default_rng(seed).normal(0.0, size, arrays[self.vary].shape)
+        added = {**arrays, self.vary: arrays[self.vary] + np.where(positions[None, :, None], noise, 0.0)}
+        return np.asarray(self.run(added)[0] - self.run(arrays)[0])
 
     def with_inputs(self, **changed: Array) -> Subject:
         """The same subject with other or more named inputs."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other.arrays = {**self.arrays, **changed}
+        other.__dict__.pop("queries", None)
         return other
 
-    def copies(self, row: int, count: int) -> dict[str, Array]:
+    def at_length(self, length: int, seed: int) -> Subject:
+        """The same subject with inputs of another length: cut, or continued by random content."""
+        if length <= self.length:
+            return self.cut(length)
+        self._check_lengthened()
+        more, arrays = length - self.length, dict(self.arrays)
+        for name, array in self.arrays.items():
+            if array.shape[:2] == (self.batch, self.length):
+                arrays[name] = np.concatenate([array, np.repeat(array[:, -1:], more, axis=1)], axis=1)
+        other = self.with_inputs(**arrays)
+        new = np.broadcast_to(np.arange(length) >= self.length, (other.batch, length))
+        other.arrays[self.vary] = other._replaced(other.arrays[self.vary], new, np.random.default_rng(seed))
+        return other
+
+    def cut(self, length: int) -> Subject:
+        """The same subject with the first positions only."""
+        self._check_lengthened()
+        shape = (self.batch, self.length)
+        return self.with_inputs(
+            **{name: array[:, :length] if array.shape[:2] == shape else array for name, array in self.arrays.items()}
+        )
+
+    def _check_lengthened(self) -> None:
+        odd = [
+            f"{name} of shape {array.shape}"
+            for name, array in self.arrays.items()
+            if array.shape[:2] != (self.batch, self.length) and self.length in array.shape
+        ]
+        if odd:
+            raise InputError(
+                "inputs of other lengths are made where positions are the second axis",
+                ", ".join(odd),
+                "Check each length on its own",
+            )
+
+    def in_training(self) -> Subject | None:
+        """The same subject in training mode; None where there is none."""
+        return None
+
+    def in_format(self, name: str) -> Subject | None:
+        """The same subject with weights in another number format; None where it has no weights, or this format."""
+        return None
+
+    def first_cache_difference(self, chunks: list[int]) -> tuple[int, float] | None:
+        """The position at which decoding in chunks departs from one pass, and how far; None if it does not."""
+        return None
+
+    def with_words(self, words: NDArray[np.int64]) -> Subject:
+        """The same subject, whose content is drawn from these ids."""
+        other = self.with_inputs()
+        other.words = words
+        return other
+
+    @property
+    def special(self) -> NDArray[np.int64]:
+        """Ids that are known not to stand for content."""
+        return np.zeros(0, np.int64)
+
+    def first_mixing(self, before: dict[str, Array], after: dict[str, Array], place: int) -> str | None:
+        """The first part of the model whose output changes at a place of the batch although its inputs there do not."""
+        return None
+
+    def copies(self, sequence: int, count: int) -> dict[str, Array]:
         """All arrays, holding ``count`` copies of one sequence."""
-        batch = self.batch
         return {
-            name: np.repeat(array[row : row + 1], count, axis=0) if array.ndim and array.shape[0] == batch else array
+            name: np.repeat(array[sequence : sequence + 1], count, axis=0) if self._has_batch(name, array) else array
             for name, array in self.arrays.items()
         }
 
-    def resampled(self, row: int, positions: NDArray[np.bool_], seed: int) -> dict[str, Array]:
+    def resampled(self, sequence: int, positions: NDArray[np.bool_], seed: int) -> dict[str, Array]:
         """Copies of a sequence, each with fresh random content at its own positions (count, length)."""
-        random = np.random.default_rng(seed)
-        arrays = self.copies(row, len(positions))
-        arrays[self.vary] = self._replaced(arrays[self.vary], positions, random)
+        draw = np.random.default_rng(seed)
+        arrays = self.copies(sequence, len(positions))
+        arrays[self.vary] = self._replaced(arrays[self.vary], positions, draw)
         return arrays
 
-    def _replaced(self, array: Array, positions: NDArray[np.bool_], random: np.random.Generator) -> Array:
+    def _replaced(self, array: Array, positions: NDArray[np.bool_], draw: np.random.Generator) -> Array:
         if self.holds_ids:
-            drawn = random.integers(0, self.vocabulary - 1, array.shape)
-            return np.where(positions, drawn + (drawn >= array), array).astype(array.dtype)  # never the old id
+            words = self.vocabulary
+            drawn = draw.integers(0, len(words), array.shape)
+            drawn = np.where(words[drawn] == array, (drawn + 1) % len(words), drawn)  # never the old id
+            return np.where(positions, words[drawn], array).astype(array.dtype)
         scale = max(1.0, float(np.abs(array).max()))
-        noise = random.normal(0.0, scale, array.shape)
+        noise = draw.normal(0.0, scale, array.shape)
         return np.where(positions[..., None], noise, array).astype(array.dtype)
 
     def run(self, arrays: dict[str, Array]) -> Array:
         """The output as float64 (batch, rows, features)."""
-        result = to_numpy(self.output(self.call(self.native(arrays))))
+        with repeatable(self.seed):
+            given = self.output(self.call(self.native(arrays)))
+        self._unit = unit_of(given)
+        result = to_numpy(given)
         batch = arrays[self.vary].shape[0]
         if result.ndim < 2 or result.shape[0] != batch or (result.ndim == 2 and not self._rows_ok(result)):
             raise InputError(
@@ -130,10 +254,16 @@ class Subject:
     def _rows_ok(self, result: Array) -> bool:
         return bool(result.shape[1] == self.length)
 
+    def _has_batch(self, name: str, array: Array) -> bool:
+        """Whether an input has a row for each sequence; a square of positions is a mask of pairs, in a batch of any size."""
+        pairs = array.shape == (self.length, self.length) and name != self.vary and name not in PADDING_NAMES
+        return bool(array.ndim and array.shape[0] == self.batch and not pairs)
+
     def native(self, arrays: dict[str, Array]) -> dict[str, Any]:
         """All inputs in the library they were given in."""
         return {
-            name: like(arrays[name], value) if name in arrays else value for name, value in self._given(arrays).items()
+            name: like(arrays[name], value) if name in arrays else _own(value)
+            for name, value in self._given(arrays).items()
         }
 
     def _given(self, arrays: dict[str, Array]) -> dict[str, Any]:
@@ -142,6 +272,14 @@ class Subject:
     def call(self, inputs: dict[str, Any]) -> Any:
         """The model's result."""
         return self.model(**inputs) if self.named else self.model(inputs["inputs"])
+
+
+def _own(value: Any) -> Any:
+    """A copy of what a call may change, such as a cache; what cannot be copied is shared."""
+    try:
+        return copy.deepcopy(value)
+    except Exception:
+        return value
 
 
 def _varied(inputs: dict[str, Any], vary: str | None) -> str:
@@ -153,6 +291,30 @@ def _varied(inputs: dict[str, Any], vary: str | None) -> str:
             f"Choose one of {arrays}",
         )
     return vary or next((name for name in MAIN_INPUTS if name in arrays), arrays[0])
+
+
+@contextmanager
+def repeatable(seed: int) -> Iterator[None]:
+    """Let random numbers of Python, NumPy and torch be the same in each run, and the caller's be untouched."""
+    torch = sys.modules.get("torch")
+    states = random.getstate(), np.random.get_state(), None if torch is None else torch.random.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    if torch is not None:
+        torch.random.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        if torch is not None:
+            torch.random.set_rng_state(states[2])
+
+
+def unit_of(value: Any) -> float:
+    """The relative rounding of an array's number format."""
+    name = str(getattr(value, "dtype", "float64")).rpartition(".")[2]
+    return {"bfloat16": 2.0**-8, "float16": 2.0**-11, "float32": 2.0**-24}.get(name, 2.0**-53)
 
 
 def is_array(value: Any) -> bool:

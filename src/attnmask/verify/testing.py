@@ -38,8 +38,20 @@ def assert_causal(model: Any, inputs: Any, **options: Any) -> None:
 
 
 def assert_padding_ignored(model: Any, inputs: Any, **options: Any) -> None:
-    """Fail with the report unless the content of padding changes no real output; anything else may be seen."""
-    assert_no_leak(model, inputs, allowed=everything(), **options)
+    """Fail with the report unless the content of padding changes no real output; anything else may be seen.
+
+    Fails as well where no padding could be tried: give the padding mask among the inputs, and its name if it is not
+    ``attention_mask`` or the like: ``padding="mask"``.
+    """
+    report = check(model, inputs, allowed=everything(), **options)
+    if not report.ok:
+        raise AssertionError(report.text())
+    if all(section.allowed_cells.all() for section in report.sections):
+        why = [one.why for one in report.tried if one.outcome == "untested" and one.name == "padding"]
+        raise AssertionError(
+            f"padding must be tried; got {why[0] if why else 'a padding mask that hides nothing'}. "
+            "Give inputs with padding and their mask, and padding='its name'"
+        )
 
 
 def assert_documents_isolated(model: Any, inputs: Any, ids: Any, **options: Any) -> None:

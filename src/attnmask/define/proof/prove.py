@@ -17,8 +17,8 @@ from attnmask.define.mask import Mask
 from attnmask.define.proof.formulas import Formulas, TooLarge
 from attnmask.define.selection import refuse_selection
 from attnmask.define.tables import Table
-from attnmask.define.text.parse import given
 from attnmask.define.text.notation import table_text
+from attnmask.define.text.parse import given
 from attnmask.errors import MaskError, require
 
 Tables = Literal["given", "any"]

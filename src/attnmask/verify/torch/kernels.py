@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from attnmask.exchange.diagnosis.values import fills_among
 from attnmask.run import torch_row_blocks
 
 Bools = NDArray[np.bool_]
 
+ROWS = 64  # among whose scores fills are told from the others
 GAP = 1000.0  # a score this far below the largest of its row has weight exactly 0 in every floating-point format
 
 
@@ -27,9 +29,24 @@ def arguments_of(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 
 
 def visible_in_scores(scores: torch.Tensor) -> torch.Tensor:
-    """Where softmax over the last axis gives a share: not minus infinity, and not far below the row's largest."""
-    largest = scores.amax(-1, keepdim=True)
-    return (scores > -torch.inf) & (scores > largest - GAP)
+    """Where softmax over the last axis gives a share: not minus infinity, nor a fill far below the row's largest.
+
+    A bias that falls off with the distance gets as far below in the end, and hides nothing.
+    """
+    near = scores > scores.amax(-1, keepdim=True) - GAP
+    far = (near != (scores > -torch.inf)).any(-1)
+    if not bool(far.any()):
+        return near
+    places = far.nonzero()
+    rows = scores[tuple(places[:: max(1, len(places) // ROWS)].T)]
+    return near | (scores > _highest_fill(rows))
+
+
+def _highest_fill(rows: torch.Tensor) -> float:
+    """The largest number that is a fill, told by the gap above it."""
+    scores = np.sort(rows[rows > -torch.inf].double().cpu().numpy())
+    fills = fills_among(scores)
+    return float(scores[fills - 1] / 2 + scores[fills] / 2) if fills else -np.inf
 
 
 def uniform_rows(scores: torch.Tensor) -> torch.Tensor:
@@ -42,14 +59,14 @@ def fused(arguments: dict[str, Any]) -> torch.Tensor:
     """Visible cells (batch, heads, q_len, kv_len) of a fused scaled-dot-product kernel."""
     query, key = arguments["query"], arguments["key"]
     shape = (*query.shape[:-1], key.shape[-2])
-    visible = torch.ones(shape, dtype=torch.bool, device=query.device)
+    visible = torch.ones(shape[-2:], dtype=torch.bool, device=query.device)
     if arguments.get("is_causal"):
         visible = visible.tril()
     bias = arguments.get("attn_mask")
     bias = arguments.get("attn_bias") if bias is None else bias
-    if bias is None:
-        return visible
-    return visible & (bias if bias.dtype == torch.bool else visible_in_scores(bias.expand(shape)))
+    if bias is not None:
+        visible = visible & (bias if bias.dtype == torch.bool else visible_in_scores(bias))
+    return visible.expand(shape)
 
 
 def rows(arguments: dict[str, Any]) -> torch.Tensor:
@@ -81,10 +98,10 @@ def collapsed(visible: torch.Tensor) -> Bools:
     """As NumPy (batch, heads, q_len, kv_len), with size 1 where nothing varies along batch or heads."""
     array: Bools = visible.detach().cpu().numpy()
     for axis in (0, 1):
-        first = array.take([0], axis=axis)
-        if (array == first).all():
+        first = array[:1] if axis == 0 else array[:, :1]
+        if array.strides[axis] == 0 or (array == first).all():
             array = first
-    return array
+    return array.copy()
 
 
 def four_axes(visible: torch.Tensor, heads: int | None) -> torch.Tensor:

@@ -12,9 +12,10 @@ import torch
 from torch.nn.modules import module as modules
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from attnmask.exchange.diagnose import Finding
+from attnmask.exchange.diagnosis.finding import Finding
 from attnmask.verify.calls import Call, Log
 from attnmask.verify.torch import kernels
+from attnmask.verify.torch.weak_fills import Fill, WeakFills, WeaklyMasked
 
 NATIVE = ("_native_multi_head_attention", "_transformer_encoder_layer_fwd")
 SOFTMAX = ("_softmax", "_safe_softmax")
@@ -32,6 +33,7 @@ class Weights(NamedTuple):
 
     visible: torch.Tensor
     uniform: bool
+    fill: Fill | None
     original: torch.Tensor  # as the softmax gave them; also keeps their memory from being reused
     dropped: bool
     held: tuple[torch.Tensor, ...]
@@ -47,6 +49,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch is not analyse
         self.log = Log()
         self.stack: list[torch.nn.Module] = []
         self.weights: dict[int, Weights] = {}
+        self.fills = WeakFills()
         self.noise: dict[int, torch.Tensor] = {}  # factors of dropout, held so that their memory is not reused
         self.handles: list[Any] = []
 
@@ -63,6 +66,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch is not analyse
             handle.remove()
         self.weights.clear()
         self.noise.clear()
+        self.fills.clear()
         super().__exit__(*exception)
 
     def _leave(self, part: torch.nn.Module, args: Any, output: Any) -> None:
@@ -76,13 +80,16 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch is not analyse
         return result
 
     def _watch(self, function: Any, name: str, args: Any, kwargs: Any, result: Any) -> None:
+        self.fills.watch(function, name, args, kwargs, result)
         if name.startswith("_scaled_dot_product") and not name.endswith("backward"):
             arguments = kernels.arguments_of(function, args, kwargs)
-            self._note(kernels.fused(arguments), "torch.sdpa", ())
+            bias = arguments.get("attn_mask") if arguments.get("attn_bias") is None else arguments["attn_bias"]
+            self._note(kernels.fused(arguments), "torch.sdpa", (), self.fills.of(bias))
         elif function.namespace == "attnmask" and name == "rows":
             self._note(kernels.rows(kernels.arguments_of(function, args, kwargs)), "attnmask", ())
         elif name in NATIVE:
-            self._note(kernels.native(kernels.arguments_of(function, args, kwargs)), "torch.mha", ())
+            arguments = kernels.arguments_of(function, args, kwargs)
+            self._note(kernels.native(arguments), "torch.mha", (), self.fills.of(arguments.get("mask")))
         elif name in SOFTMAX:
             self._remember(kernels.arguments_of(function, args, kwargs), result)
         elif name in PRODUCTS:
@@ -94,11 +101,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch is not analyse
 
     def _remember(self, arguments: dict[str, Any], result: torch.Tensor) -> None:
         scores = arguments["self"]
-        if arguments["dim"] % scores.dim() != scores.dim() - 1 or scores.dim() < 2:
+        if scores.dim() < 2 or not scores.numel() or arguments["dim"] % scores.dim() != scores.dim() - 1:
             return
         visible = kernels.visible_in_scores(scores)
         uniform = bool(kernels.uniform_rows(scores).any())
-        self.weights[_memory(result)] = Weights(visible, uniform, result, False, (result,))
+        self.weights[_memory(result)] = Weights(visible, uniform, self.fills.of(scores), result, False, (result,))
 
     def _follow(self, args: Any, result: Any, name: str) -> None:
         for argument in args:
@@ -121,15 +128,25 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch is not analyse
         visible, original = known.visible[..., :keys], known.original[..., :keys]  # extra columns are sinks
         noted = [UNIFORM] if known.uniform else []
         if left.numel() == original.numel() and not known.dropped:
-            erased = (left.reshape(original.shape) == 0) & (original != 0)
+            # Smaller weights may be lost in a cast.
+            kept = max(torch.finfo(part.dtype).smallest_normal for part in known.held if part.is_floating_point())
+            erased = (left.reshape(original.shape) == 0) & (original > kept)
             noted += [AFTER_SOFTMAX] if bool(erased.any()) else []
             visible = visible & ~erased
-        self._note(visible, "softmax", tuple(noted))
+        fill = known.fill and known.fill._replace(hidden=known.fill.hidden[..., :keys])
+        self._note(visible, "softmax", tuple(noted), fill)
 
-    def _note(self, visible: torch.Tensor, api: str, noted: tuple[Finding, ...]) -> None:
+    def _note(self, visible: torch.Tensor, api: str, noted: tuple[Finding, ...], fill: Fill | None = None) -> None:
         inside = [part for part in self.stack if isinstance(part, torch.nn.MultiheadAttention)]
-        cells = kernels.collapsed(kernels.four_axes(visible, self._heads()))
-        self.log.calls.append(Call(self._place(), "torch.mha" if inside else api, cells, noted))
+        said = (self._place(), "torch.mha" if inside else api, self._cells(visible), noted)
+        if fill is None or not bool((fill.hidden & visible).any()):
+            self.log.calls.append(Call(*said))
+        else:
+            meant = self._cells((~fill.hidden & visible).expand(visible.shape))
+            self.log.calls.append(WeaklyMasked(*said, fill.value, meant))
+
+    def _cells(self, visible: torch.Tensor) -> kernels.Bools:
+        return kernels.collapsed(kernels.four_axes(visible, self._heads()))
 
     def _place(self) -> str:
         known = [self.names[id(part)] for part in self.stack if id(part) in self.names]
@@ -145,7 +162,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch is not analyse
 
 
 def _memory(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage().data_ptr() if not tensor.is_nested else 0
+    """Where the numbers of a tensor lie; 0 for those that lie elsewhere, such as nested and sparse ones."""
+    plain = not tensor.is_nested and tensor.layout is torch.strided
+    return tensor.untyped_storage().data_ptr() if plain else 0
 
 
 UNIFORM = Finding(

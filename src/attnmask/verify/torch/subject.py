@@ -13,7 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from attnmask.verify.subject import PADDING_INPUTS, Array, Subject
+from attnmask.verify.subject import PADDING_INPUTS, Array, Subject, repeatable, unit_of
+from attnmask.verify.torch import cache
+
+AT_ONCE = 16  # derivatives
 
 
 class TorchSubject(Subject):
@@ -38,8 +41,6 @@ class TorchSubject(Subject):
         self.model: torch.nn.Module
         if fresh_weights:
             _randomise(self.model, seed)
-        if self.named and "use_cache" in self.parameters and "use_cache" not in self.inputs:
-            self.inputs["use_cache"] = False
         self.embeddings = list(self._embeddings()) if self.holds_ids else []
 
     @property
@@ -48,9 +49,31 @@ class TorchSubject(Subject):
         return frozenset(inspect.signature(self.model.forward).parameters)
 
     @property
-    def vocabulary(self) -> int:
+    def ids(self) -> NDArray[np.int64]:
+        """All ids that the embedding layers know."""
         sizes = [part.num_embeddings for part in self.embeddings]
-        return min(sizes) if sizes else super().vocabulary
+        return np.arange(min(sizes)) if sizes else super().vocabulary
+
+    @property
+    def special(self) -> NDArray[np.int64]:
+        """Ids that do not stand for content, by the embedding layers and the model's configuration."""
+        config = getattr(self.model, "config", None)
+        named = [getattr(config, name, None) for name in dir(config) if name.endswith("_token_id")] if config else []
+        found = [part.padding_idx for part in self.embeddings] + [
+            one for value in named for one in (value if isinstance(value, (list, tuple)) else [value])
+        ]
+        return np.unique([one for one in found if isinstance(one, int)]).astype(np.int64)
+
+    @property
+    def vocabulary(self) -> NDArray[np.int64]:
+        if self.words is not None:
+            return self.words
+        words = np.setdiff1d(self.ids, self.special)
+        return words if len(words) > 1 else self.ids
+
+    @property
+    def unit(self) -> float:
+        return max([super().unit, *(unit_of(part) for part in self.model.parameters() if part.is_floating_point())])
 
     def call(self, inputs: dict[str, Any]) -> Any:
         with torch.no_grad():
@@ -71,42 +94,99 @@ class TorchSubject(Subject):
 
     def in_double(self) -> TorchSubject:
         """The same subject in float64."""
+        return self._in(torch.float64)
+
+    def in_format(self, name: str) -> TorchSubject | None:
+        dtype = getattr(torch, name)
+        own = {part.dtype for part in self.model.parameters() if part.is_floating_point()}
+        return self._in(dtype) if own and own != {dtype} else None
+
+    def _in(self, dtype: torch.dtype) -> TorchSubject:
         other = self.with_inputs()
         assert isinstance(other, TorchSubject)
-        other.model = copy.deepcopy(self.model).double()
+        other.model = copy.deepcopy(self.model).to(dtype)
         other.inputs = {
-            name: value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+            name: value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
             for name, value in self.inputs.items()
         }
+        other.embeddings = list(other._embeddings()) if other.holds_ids else []
         return other
 
-    def gradients(self, row: int, seed: int) -> NDArray[np.float64] | None:
-        """How strongly each output row depends on each position: (rows, kv_len), by random cotangents.
+    def first_cache_difference(self, chunks: list[int]) -> tuple[int, float] | None:
+        ids = torch.from_numpy(np.ascontiguousarray(self.arrays[self.vary][:1]))
+        found = cache.first_difference(self.model, ids, chunks, self.output)
+        return None if found is None else (found.position, found.size)
 
-        None where no embedding layer or float input gives the derivatives a place to start from.
-        """
-        native = self.native(self.copies(row, 1))
+    def in_training(self) -> TorchSubject:
+        """A copy in training mode, which runs one sequence at a time."""
+        other = self.with_inputs()
+        assert isinstance(other, TorchSubject)
+        other.model = copy.deepcopy(self.model).train()
+        other.at_once = 1
+        other.embeddings = list(other._embeddings()) if other.holds_ids else []
+        return other
+
+    def gradients(self, sequence: int, groups: NDArray[np.bool_], seed: int) -> NDArray[np.float64] | None:
+        native = self.native(self.copies(sequence, 1))
         leaves: list[torch.Tensor] = []
+
+        def leaf(output: torch.Tensor) -> torch.Tensor:
+            leaves.append(output.detach().requires_grad_())
+            return leaves[-1].clone()  # models may scale it in place, which a leaf does not allow
+
         if self.holds_ids:
-            ids = native[self.vary]
-
-            def detach(part: torch.nn.Module, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor | None:
-                if part not in self.embeddings or not _equal(args[0], ids):
-                    return None
-                leaves.append(output.detach().requires_grad_())
-                return leaves[-1].clone()  # models may scale it in place, which a leaf does not allow
-
-            with _hooks(self.model, detach):
+            with self._embedded(native[self.vary], leaf), repeatable(self.seed):
                 result = self.output(Subject.call(self, native))
         else:
             leaves.append(native[self.vary].detach().requires_grad_())
-            result = self.output(Subject.call(self, {**native, self.vary: leaves[0]}))
-        return _jacobian(result[0], leaves, seed) if leaves and result.requires_grad else None
+            with repeatable(self.seed):
+                result = self.output(Subject.call(self, {**native, self.vary: leaves[0]}))
+        return _jacobian(result[0], leaves, groups, seed) if leaves and result.requires_grad else None
 
-    def first_change(self, row: int, replaced: NDArray[np.bool_], query: int, seed: int) -> str | None:
+    def moved(self, sequence: int, positions: NDArray[np.bool_], size: float, seed: int) -> Array | None:
+        if not self.holds_ids:
+            return super().moved(sequence, positions, size, seed)
+        if not self.embeddings:
+            return None
+        arrays = self.copies(sequence, 1)
+        where = torch.from_numpy(positions)[None, :, None]
+
+        def add(output: torch.Tensor) -> torch.Tensor:
+            drawn = torch.randn(output.shape, generator=torch.Generator().manual_seed(seed)).to(output)
+            return torch.where(where.to(output.device), output + size * output.std() * drawn, output)
+
+        with self._embedded(self.native(arrays)[self.vary], add):
+            after = self.run(arrays)
+        return np.asarray((after - self.run(arrays))[0])
+
+    @contextmanager
+    def _embedded(self, ids: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
+        """Let the embeddings of the varied ids pass through a function."""
+
+        def hook(part: torch.nn.Module, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor | None:
+            return change(output) if part in self.embeddings and _equal(args[0], ids) else None
+
+        with _hooks(self.model, hook):
+            yield
+
+    def first_nan(self, sequence: int) -> str | None:
+        for name, _, outside in self._trace(self.copies(sequence, 1)):
+            if any(tensor.is_floating_point() and bool(tensor.isnan().any()) for tensor in outside):
+                return name
+        return None
+
+    def first_mixing(self, before: dict[str, Array], after: dict[str, Array], place: int) -> str | None:
+        for (name, inside, outside), (_, inside_after, outside_after) in zip(
+            self._trace(before), self._trace(after), strict=False
+        ):
+            if _rows_differ(outside, outside_after, place) and not _rows_differ(inside, inside_after, place):
+                return name
+        return None
+
+    def first_change(self, sequence: int, replaced: NDArray[np.bool_], query: int, seed: int) -> str | None:
         """The first module whose output at a position changes although its inputs there do not."""
-        before = self._trace(self.copies(row, 1))
-        after = self._trace(self.resampled(row, replaced[None], seed))
+        before = self._trace(self.copies(sequence, 1))
+        after = self._trace(self.resampled(sequence, replaced[None], seed))
         for (name, inside, outside), (_, inside_after, outside_after) in zip(before, after, strict=False):
             if _changed(outside, outside_after, query, self.length) and not _changed(
                 inside, inside_after, query, self.length
@@ -154,16 +234,32 @@ def _equal(given: Any, ids: torch.Tensor) -> bool:
     return isinstance(given, torch.Tensor) and given.shape == ids.shape and bool((given.cpu() == ids.cpu()).all())
 
 
-def _jacobian(result: torch.Tensor, leaves: list[torch.Tensor], seed: int) -> NDArray[np.float64]:
+def _jacobian(
+    result: torch.Tensor, leaves: list[torch.Tensor], groups: NDArray[np.bool_], seed: int
+) -> NDArray[np.float64]:
+    """The largest derivative at each position (groups, keys), along one random direction per group of outputs."""
     generator = torch.Generator().manual_seed(seed)
-    rows = []
-    for output in result:  # (features,)
-        cotangent = torch.randn(output.shape, generator=generator).to(output)  # never ones: blind behind a norm
-        parts = torch.autograd.grad((output * cotangent).sum(), leaves, retain_graph=True, allow_unused=True)
-        sizes = [part[0].abs().flatten(1).amax(1) for part in parts if part is not None]  # (kv_len,)
-        rows.append(torch.stack(sizes).amax(0) if sizes else torch.zeros(leaves[0].shape[1]))
-    array: NDArray[np.float64] = torch.stack(rows).double().cpu().numpy()
+    chosen = torch.from_numpy(groups).to(result.device)  # (groups, queries)
+    directions = torch.randn(result.shape, generator=generator).to(result)  # never ones: blind behind a norm
+    cotangents = torch.where(chosen.reshape(*chosen.shape, *[1] * (result.dim() - 1)), directions, 0)
+    found = [_slopes(result, leaves, part) for part in cotangents.split(AT_ONCE)]
+    array: NDArray[np.float64] = torch.cat(found).double().cpu().numpy()
     return array
+
+
+def _slopes(result: torch.Tensor, leaves: list[torch.Tensor], cotangents: torch.Tensor) -> torch.Tensor:
+    """(cotangents, keys)."""
+    options = {"retain_graph": True, "allow_unused": True}
+    try:
+        parts = torch.autograd.grad(result, leaves, cotangents, is_grads_batched=True, **options)
+    except RuntimeError:  # what cannot be batched is done one by one
+        rows = [torch.autograd.grad(result, leaves, cotangent, **options) for cotangent in cotangents]
+        parts = tuple(
+            None if column[0] is None else torch.stack([part for part in column if part is not None])
+            for column in zip(*rows, strict=True)
+        )
+    sizes = [part[:, 0].abs().flatten(2).amax(2) for part in parts if part is not None]
+    return torch.stack(sizes).amax(0) if sizes else torch.zeros(len(cotangents), leaves[0].shape[1])
 
 
 def _randomise(model: torch.nn.Module, seed: int) -> None:
@@ -203,3 +299,11 @@ def _changed(before: list[torch.Tensor], after: list[torch.Tensor], query: int, 
             ):
                 return True
     return False
+
+
+def _rows_differ(before: list[torch.Tensor], after: list[torch.Tensor], place: int) -> bool:
+    """Whether any tensor differs at a place of the batch."""
+    return any(
+        one.shape == other.shape and one.dim() > 1 and len(one) > place and not torch.equal(one[place], other[place])
+        for one, other in zip(before, after, strict=False)
+    )

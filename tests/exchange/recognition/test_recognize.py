@@ -78,9 +78,24 @@ def test_what_has_no_short_form_stays_a_table():
 
 def test_masks_made_of_tables_are_recognised_and_symbolic_ones_kept():
     assert am.recognize(am.table(np.tril(np.ones((5, 5), bool)))) == am.causal()
-    assert am.recognize(am.causal() & am.window(3)) == am.causal() & am.window(3)
+    assert repr(am.recognize(am.trace(lambda b, h, q, k: (k <= q) & (q - k < 4)))) == "window(3)"
+    assert (
+        am.recognize(am.documents(lengths=[10**6, 10**6])).node.name == "documents"
+    )  # no array of 10^12 cells is made
 
 
 def test_numbers_are_refused():
     with pytest.raises(MaskError, match="a mask array is boolean"):
         am.recognize(np.ones((2, 2), int))
+
+
+def test_lists_are_arrays_too_and_ragged_ones_are_refused():
+    assert am.recognize([[True, False], [True, True]]) == am.causal()
+    with pytest.raises(MaskError, match="all rows of a table have one shape"):
+        am.recognize([[True], [True, True]])
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 4, 4)])
+def test_other_numbers_of_axes_are_refused(shape):
+    with pytest.raises(MaskError, match="a mask array is \\(q_len, kv_len\\) or"):
+        am.recognize(np.ones(shape, bool))

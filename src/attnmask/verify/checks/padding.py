@@ -1,0 +1,32 @@
+"""Padding: a third of the positions on the right, and on the left, where the model takes a padding mask that was not given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from attnmask.verify.session import Found, Session, Skipped
+
+NAME = "padding"
+LEVEL = "quick"
+
+LONGEST_DERIVED = 64  # positions, up to which derivatives are taken here, too
+
+
+def sections(session: Session) -> Iterator[Found]:
+    """One section for each side."""
+    subject, (name, real_is_true) = session.subject, session.padding_input
+    if name is None:
+        masks = session.masks
+        hint = f"; one of {', '.join(masks)} may be one: write padding={masks[0]!r}" if masks else ""
+        yield Skipped(NAME, f"the model takes no padding mask of a known name{hint}")
+        return
+    if name in subject.arrays:
+        return  # it was given, and is judged as it was
+    pads, positions = max(1, subject.length // 3), np.arange(subject.length)
+    for side, valid in (("right", positions < subject.length - pads), ("left", positions >= pads)):
+        array = np.repeat((valid if real_is_true else ~valid)[None], subject.batch, axis=0)
+        padded = subject.with_inputs(**{name: array.astype(np.int64) if real_is_true else array})
+        derived = subject.length <= LONGEST_DERIVED
+        yield session.judge(f"{pads} {side} pads", padded, valid=valid, derived=derived)

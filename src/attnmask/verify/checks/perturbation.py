@@ -1,0 +1,25 @@
+"""Perturbation: replace what a query must not see, and require that nothing at all happens to its output.
+
+A test is a pair (positions S, queries T) such that no query of T may see a position of S. One run with S replaced tests
+all of its pairs; ``verify/probe.py`` finds few tests that cover all pairs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from attnmask.verify.case import Case
+from attnmask.verify.evidence import Perturbed
+from attnmask.verify.probe import Tests, influence, tests_of
+
+
+def evidence(case: Case, most: int | None = None) -> Perturbed:
+    """All tests of a case, or so many of them, spread over all."""
+    tests = tests_of(case.allowed, case.real)
+    if most is not None and most < len(tests.rows):
+        chosen = np.linspace(0, len(tests.rows) - 1, most).astype(int)
+        tests = Tests(tests.replaced[chosen], tests.rows[chosen])
+    if not len(tests.rows):
+        return Perturbed(tests, np.zeros((0, len(case.real))))
+    changes = influence(case.subject, case.sequence, tests.replaced, case.seed)
+    return Perturbed(tests, np.where(tests.rows, changes, 0.0))

@@ -1,0 +1,83 @@
+"""Rounding: whether a small forbidden influence is a leak.
+
+Rounding is about as large as the unit of the number format, beside what is allowed. So
+
+    far above the unit      a leak, in whatever number format it vanishes
+    far below it            a leak too: a path with a tiny factor, such as a weak fill, which larger scores overcome
+    about the unit          rounding if it shrinks with the unit, in float64; and if it does not shrink because the model
+                            computes in its own format, rounding if it does not follow what is put in: a leak moves the
+                            output in one direction, further the more is put in, and rounding anywhere
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from attnmask.verify.case import Case
+from attnmask.verify.evidence import Floats, Judged, Perturbed
+from attnmask.verify.probe import influence
+from attnmask.verify.subject import Subject
+
+UNITS = 1000.0  # so many units are about the unit: sums of many numbers round often
+WORST = 8  # tests that are made again
+TINY = 1e-6  # of a unit
+COHERENT = 0.5  # cosine between the answers to one and to two of the same
+
+
+def evidence(case: Case, perturbed: Perturbed, slopes: Floats | None, reference: float) -> Judged:
+    """Judge the influence that was seen, ``reference`` being the size of an allowed change."""
+    unit, largest = case.subject.unit, perturbed.largest
+    share = largest / reference if reference else np.inf
+    steepest = _steepest(case, slopes)
+    if not np.isfinite(share) or share > UNITS * unit:
+        return Judged(False, "")
+    if not largest and steepest < TINY * unit:
+        return Judged(
+            False, f"a path with a factor of {steepest:.0e}: nothing moves now, but larger scores overcome it"
+        )
+    exact = case.subject.in_double()
+    if exact is None:
+        return _by_direction(case, case.subject, perturbed)
+    try:
+        return _in_float64(case, exact, perturbed, steepest) or _by_direction(case, exact, perturbed)
+    except RuntimeError as error:  # a kernel without float64
+        return Judged(False, f"float64 could not be tried: {str(error).splitlines()[0][:120]}")
+
+
+def _steepest(case: Case, slopes: Floats | None) -> float:
+    """The largest forbidden derivative beside the largest allowed one."""
+    if slopes is None or not slopes.max(initial=0.0):
+        return 0.0
+    return float(slopes[case.forbidden].max(initial=0.0) / slopes.max())
+
+
+def _in_float64(case: Case, exact: Subject, perturbed: Perturbed, steepest: float) -> Judged | None:
+    """Whether the influence shrinks with the unit; None if it does not."""
+    everything, worst = np.ones((1, exact.length), bool), np.argsort(perturbed.changes.max(1, initial=0.0))[-WORST:]
+    changes = influence(exact, case.sequence, perturbed.tests.replaced[worst], case.seed)
+    again = float(np.where(perturbed.tests.rows[worst], changes, 0.0).max(initial=0.0))
+    alive = float(influence(exact, case.sequence, everything, case.seed).max())
+    slopes = exact.gradients(case.sequence, np.eye(len(case.real), dtype=bool), case.seed) if steepest else None
+    if again <= UNITS * exact.unit * alive and _steepest(case, slopes) <= UNITS * exact.unit:
+        note = f"forbidden changes of {perturbed.largest:.1e} shrink to {again:.1e} in float64: rounding, not a leak"
+        return Judged(True, note)
+    return None
+
+
+def _by_direction(case: Case, subject: Subject, perturbed: Perturbed) -> Judged:
+    """Whether the answer to twice as much is the same answer, only larger."""
+    test, query = np.unravel_index(int(perturbed.changes.argmax()), perturbed.changes.shape)
+    positions = perturbed.tests.replaced[test]
+    one, two = (subject.moved(case.sequence, positions, size, case.seed) for size in (1.0, 2.0))
+    if one is None or two is None or _cosine(one[query], two[query]) > COHERENT:
+        return Judged(False, "")
+    note = (
+        f"forbidden changes of {perturbed.largest:.1e} do not follow what is put in: the model rounds in a number format "
+        "of its own"
+    )
+    return Judged(True, note)
+
+
+def _cosine(one: Floats, two: Floats) -> float:
+    sizes = float(np.linalg.norm(one) * np.linalg.norm(two))
+    return float(one.ravel() @ two.ravel()) / sizes if sizes else 0.0

@@ -1,0 +1,51 @@
+"""Truncation: a sequence that ends earlier gives the same outputs, where none of them may see what is cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from attnmask.verify.case import Floats
+from attnmask.verify.probe import difference
+from attnmask.verify.report import Leak, Section
+from attnmask.verify.session import Found, Session
+from attnmask.verify.subject import Subject
+
+NAME = "truncation"
+LEVEL = "quick"
+
+TOLERANCE = 1e-4  # of the largest output: other shapes are added up in another order, in 32 bits inside some modules
+
+
+def sections(session: Session) -> Iterator[Found]:
+    """Half of the sequence, and all but the last position."""
+    subject, case = session.subject.exact(), session.case(NAME)
+    lengths = [one for one in sorted({subject.length // 2, subject.length - 1}) if one >= 2]
+    lengths = [one for one in lengths if subject.queries == subject.length and not case.allowed[:one, one:].any()]
+    if not lengths:
+        return
+    whole = subject.run(subject.copies(0, 1))[0]
+    scale = float(np.abs(whole[np.isfinite(whole)]).max(initial=0.0))
+    leaks = [leak for one in lengths for leak in _differing(subject.cut(one), whole, one, scale)]
+    yield Section(
+        name=NAME,
+        allowed=str(case.mask),
+        tests=len(lengths),
+        outcome="leak" if leaks else "none",
+        largest_forbidden=max((leak.change for leak in leaks), default=0.0),
+        largest_allowed=scale,
+        leaks=tuple(leaks),
+        module=None,
+        observed=None,
+        allowed_cells=case.allowed,
+        seen_cells=np.zeros_like(case.allowed),
+        real_rows=case.real,
+        notes=("outputs before the end change with where the end is",) if leaks else (),
+    )
+
+
+def _differing(cut: Subject, whole: Floats, length: int, scale: float) -> list[Leak]:
+    """The outputs that are others than before the cut."""
+    apart = difference(cut.run(cut.copies(0, 1))[0], whole[:length])
+    return [Leak(int(row), length, float(apart[row]), None) for row in np.flatnonzero(~(apart <= TOLERANCE * scale))]

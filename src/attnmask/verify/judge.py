@@ -1,0 +1,133 @@
+"""``judged``: all evidence of one case, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnmask.exchange.recognition.recognize import recognize
+from attnmask.verify.case import Bools, Case, Floats
+from attnmask.verify.checks import gradient, life, perturbation, rounding
+from attnmask.verify.evidence import Life, Perturbed
+from attnmask.verify.probe import culprit, each_alone, noise
+from attnmask.verify.report import Leak, Section
+
+Progress = Callable[[str], None]
+
+LOUD = 10.0  # times the difference of equal runs
+FAINT = 1e-5  # of the strongest influence of a kind: what is less is named only if there is nothing else
+
+
+def judged(case: Case, say: Progress, *, derived: bool = True, most: int | None = None) -> Section:
+    """The section of a report for one case.
+
+    Args:
+        case: the case.
+        say: is told what is done next.
+        derived: whether derivatives are taken, too.
+        most: the number of tests, if not all are made: spread over all of them.
+    """
+    lives = life.evidence(case)
+    notes = list(_about_nan(case, lives))
+    case = case.judging(~lives.nan)
+    perturbed = perturbation.evidence(case, most)
+    say(f"{case.name}: {len(perturbed.tests.replaced)} forbidden regions at {case.subject.length} positions")
+    slopes = None
+    if derived:
+        say(f"{case.name}: gradients of {len(case.allowed)} output rows")
+        slopes = gradient.evidence(case)
+        if slopes is None:
+            notes.append("no gradients: nothing to derive from the inputs to the output; only perturbation was used")
+    outcome, more = _outcome(case, lives, perturbed, slopes)
+    leaks, module, whole = _located(case, perturbed, slopes) if outcome == "leak" else ((), None, True)
+    return Section(
+        name=case.name,
+        allowed=str(case.mask),
+        tests=len(perturbed.tests.replaced),
+        outcome=outcome,
+        largest_forbidden=perturbed.largest,
+        largest_allowed=lives.reference,
+        leaks=leaks,
+        module=module,
+        observed=_observed(case, slopes, leaks) if whole and outcome != "noise" else None,
+        allowed_cells=case.allowed,
+        seen_cells=_seen(case, slopes, leaks),
+        real_rows=case.real,
+        notes=(*notes, *more),
+    )
+
+
+def _about_nan(case: Case, lives: Life) -> list[str]:
+    rows = np.flatnonzero(lives.nan & case.real)
+    if not len(rows):
+        return []
+    module = case.subject.first_nan(case.sequence)
+    place = f", from {module} on" if module else ""
+    return [f"{_listed(rows)} NaN as given{place}: not judged. A row that sees nothing, under a fill of -inf, is NaN"]
+
+
+def _outcome(case: Case, lives: Life, perturbed: Perturbed, slopes: Floats | None) -> tuple[str, list[str]]:
+    """What a case comes to, and why."""
+    if not case.real.any():
+        return "nan", []
+    influenced = perturbed.largest > 0 or (slopes is not None and bool((slopes[case.forbidden] > 0).any()))
+    if influenced:
+        floor = noise(case.subject, case.sequence, max(1, min(len(perturbed.tests.replaced), case.subject.at_once)))
+        if floor > 0 and perturbed.largest <= LOUD * floor:
+            return "noise", [
+                f"two equal runs differ by {floor:.1e}: the model is not deterministic, nothing can be said"
+            ]
+        found = rounding.evidence(case, perturbed, slopes, lives.reference)
+        return "rounding" if found.is_rounding else "leak", [found.note] if found.note else []
+    dead = case.sees_something & ~(lives.alive > 0)
+    if dead.any() and not (lives.alive[case.sees_something] > 0).any():
+        return "dead", []
+    return "none", [f"{_listed(np.flatnonzero(dead))} the same whatever the input is"] if dead.any() else []
+
+
+def _listed(rows: NDArray[np.int64]) -> str:
+    shown = ", ".join(str(row) for row in rows[:8].tolist()) + (" ..." if len(rows) > 8 else "")
+    return f"output row {shown} is" if len(rows) == 1 else f"output rows {shown} are"
+
+
+def _located(case: Case, perturbed: Perturbed, slopes: Floats | None) -> tuple[tuple[Leak, ...], str | None, bool]:
+    """Every forbidden pair with an influence, first query first; the module that leaks first; whether these are all."""
+    alone = np.where(case.forbidden, each_alone(case.subject, case.sequence, case.seed), 0.0)
+    steep = None if slopes is None else np.where(case.forbidden, slopes, 0.0)
+    found = _strong(alone) | (_strong(steep) if steep is not None else np.zeros_like(case.forbidden))
+    pairs = [_leak(case, query, key, alone[query, key], steep) for query, key in np.argwhere(found).tolist()]
+    whole = bool(pairs)
+    if not pairs:  # only replacing several positions together shows: a routing or counting leak
+        test, query = min(np.argwhere(perturbed.changes > 0).tolist(), key=lambda place: place[1])
+        positions = culprit(case.subject, case.sequence, perturbed.tests.replaced[test], query, case.seed)
+        key = int(np.flatnonzero(positions)[0])
+        pairs = [_leak(case, query, key, float(perturbed.changes[test, query]), steep)]
+    query = pairs[0].query
+    return tuple(pairs), case.subject.first_change(case.sequence, case.forbidden[query], query, case.seed), whole
+
+
+def _strong(strengths: Floats) -> Bools:
+    """What is not faint beside the strongest."""
+    return np.asarray(strengths > FAINT * np.where(np.isinf(strengths), 0.0, strengths).max(initial=0.0))
+
+
+def _leak(case: Case, query: int, key: int, change: float, steep: Floats | None) -> Leak:
+    slope = None if steep is None else float(steep[query, key])
+    return Leak(int(query), int(key), float(change), slope, case.sequence)
+
+
+def _seen(case: Case, slopes: Floats | None, leaks: tuple[Leak, ...]) -> Bools:
+    seen: Bools = _strong(slopes) if slopes is not None else np.zeros(case.allowed.shape, bool)
+    for leak in leaks:
+        seen[leak.query, leak.key] = True
+    return seen
+
+
+def _observed(case: Case, slopes: Floats | None, leaks: tuple[Leak, ...]) -> str | None:
+    """What the whole model lets through, in notation; None where it was not seen as a whole, or is no simple mask."""
+    if slopes is None or not gradient.is_complete(case) or not case.real.all():
+        return None
+    name = str(recognize(_seen(case, slopes, leaks)))
+    return None if "table" in name or "graph" in name else name

@@ -1,0 +1,143 @@
+"""``Session``: a model under check, and what the files of ``checks/`` ask of it."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnmask.define.mask import Mask
+from attnmask.errors import InputError
+from attnmask.exchange.common import visible_of_bool_or_bias
+from attnmask.verify import checks
+from attnmask.verify.case import Bools, Case, case
+from attnmask.verify.judge import judged
+from attnmask.verify.report import Section
+from attnmask.verify.subject import PADDING_INPUTS, PADDING_NAMES, Subject
+
+LEVELS = ("quick", "thorough")
+MAIN = ("as given", "padding")  # always shown, also without a finding
+
+
+class Skipped(NamedTuple):
+    """A situation that could not be tried, and why."""
+
+    name: str
+    why: str
+
+
+Found = Section | Skipped
+
+
+@dataclass(frozen=True)
+class Session:
+    """A subject, what its outputs may depend on, and how it is told.
+
+    Attributes:
+        subject: the model with its inputs.
+        allowed: what each output may depend on.
+        seed: of all random content.
+        say: is told what is done next.
+        lengths: those to be tried; None for those that follow from the inputs.
+        padding: the name of the padding mask among the inputs; None to know it by its name.
+    """
+
+    subject: Subject
+    allowed: Mask
+    seed: int
+    say: Callable[[str], None]
+    lengths: tuple[int, ...] | None = None
+    padding: str | None = None
+
+    def judge(self, name: str, subject: Subject | None = None, **options: Any) -> Section:
+        """The section of one case: the first sequence, all of it real, unless it is said otherwise."""
+        how = {key: options.pop(key) for key in ("derived", "most") if key in options}
+        return judged(self.case(name, subject, **options), self.say, **how)
+
+    def case(self, name: str, subject: Subject | None = None, **options: Any) -> Case:
+        """A case of this session."""
+        return case(name, subject or self.subject, self.allowed, seed=self.seed, **options)
+
+    @property
+    def padding_input(self) -> tuple[str | None, bool]:
+        """The model's padding mask for the varied input, and whether its 1 means a real token."""
+        if self.padding is not None:
+            return self.padding, "pad" not in self.padding
+        known = getattr(self.subject, "parameters", frozenset()) | frozenset(self.subject.inputs)
+        names = PADDING_INPUTS.get(self.subject.vary, {})
+        found = next(((name, real) for name, real in names.items() if name in known), None)
+        return found or next(((name, real) for name, real in PADDING_NAMES.items() if name in self.masks), (None, True))
+
+    @property
+    def masks(self) -> list[str]:
+        """The inputs beside the varied one that have one truth value, or number, for each position."""
+        shape = (self.subject.batch, self.subject.length)
+        return [
+            name for name, array in self.subject.arrays.items() if name != self.subject.vary and array.shape == shape
+        ]
+
+    def valid(self, sequence: int) -> Bools:
+        """Which positions of a sequence are real, by the padding mask among the inputs."""
+        name, real_is_true = self.padding_input
+        given = self.subject.arrays.get(name) if name else None
+        if given is None:
+            return np.ones(self.subject.length, bool)
+        return _real(given[sequence], name or "", real_is_true)
+
+    def with_subject(self, subject: Subject) -> Session:
+        """The same for another subject."""
+        return replace(self, subject=subject)
+
+
+def _real(given: NDArray[Any], name: str, real_is_true: bool) -> Bools:
+    """Which positions a padding mask says are real; where 1 would mean padding, floats are added to the scores instead."""
+    if not real_is_true and given.dtype.kind == "f":
+        return visible_of_bool_or_bias(given, f"a {name}")
+    return np.asarray((given != 0) == real_is_true)
+
+
+@cache
+def scenarios() -> dict[str, ModuleType]:
+    """The files of ``checks/`` that say in which situations a model is tried, by name; those always shown come first."""
+    names = [module.name for module in pkgutil.iter_modules(checks.__path__)]
+    files = [importlib.import_module(f"{checks.__name__}.{name}") for name in names]
+    found = {file.NAME: file for file in files if hasattr(file, "sections")}
+    first = (*MAIN, "state")  # a model that remembers looks as if it did anything
+    return dict(
+        sorted(found.items(), key=lambda item: (first.index(item[0]) if item[0] in first else len(first), item[0]))
+    )
+
+
+def chosen(asked: Any) -> list[ModuleType]:
+    """The files for a level, or for some names."""
+    if isinstance(asked, list) and len(asked) == 1 and asked[0] in LEVELS:
+        asked = asked[0]
+    if asked in LEVELS:
+        return [file for file in scenarios().values() if LEVELS.index(file.LEVEL) <= LEVELS.index(asked)]
+    names = [asked] if isinstance(asked, str) else list(asked)
+    unknown = [name for name in names if name not in scenarios()]
+    if unknown or not names:
+        raise InputError(
+            f"scenarios are 'quick', 'thorough', or some of {', '.join(scenarios())}",
+            repr(asked),
+            "Write scenarios='thorough', or scenarios=['lengths', 'batch']",
+        )
+    return [scenarios()[name] for name in names]
+
+
+def run(session: Session, file: ModuleType) -> Iterator[Found]:
+    """What a file finds; where the model does not run in its situation, why."""
+    try:
+        yield from file.sections(session)
+    except Exception as error:
+        if file.NAME in MAIN:
+            raise
+        text = f"{type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else ''}"
+        yield Skipped(file.NAME, f"the model, or the allowed mask, does not take it ({text})")
