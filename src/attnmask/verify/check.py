@@ -76,8 +76,8 @@ def check(
     files = chosen(scenarios)
     subject = _subject(model, inputs, vary, output, fresh_weights, seed)
     say = progress or (lambda sentence: None)
-    if subject.queries and mixed(subject, 0, seed)[2].any():  # then copies in one batch would see each other
-        subject.at_once = 1
+    if subject.queries and any(mixed(subject, place, seed)[2].any() for place in (0, 1)):
+        subject.at_once = 1  # else copies in one batch would see each other
     session = Session(subject, allowed, seed, say, None if lengths is None else tuple(lengths), padding)
     sections: list[Section] = []
     tried: list[Tried] = []

@@ -104,8 +104,22 @@ def _located(case: Case, perturbed: Perturbed, slopes: Floats | None) -> tuple[t
         positions = culprit(case.subject, case.sequence, perturbed.tests.replaced[test], query, case.seed)
         key = int(np.flatnonzero(positions)[0])
         pairs = [_leak(case, query, key, float(perturbed.changes[test, query]), steep)]
-    query = pairs[0].query
-    return tuple(pairs), case.subject.first_change(case.sequence, case.forbidden[query], query, case.seed), whole
+    return tuple(pairs), _module(case, perturbed, alone, pairs[0]), whole
+
+
+def _module(case: Case, perturbed: Perturbed, alone: Floats, leak: Leak) -> str | None:
+    """The first module that leaks, in the very run in which an output moved."""
+    subject, query = case.subject, leak.query
+    if alone[query].any():
+        replaced, row = np.eye(subject.length, dtype=bool), int(alone[query].argmax())
+    elif perturbed.changes[:, query].any():
+        replaced, row = perturbed.tests.replaced, int(perturbed.changes[:, query].argmax())
+    else:
+        replaced, row = case.forbidden[query][None], 0
+    first = row // subject.at_once * subject.at_once
+    part = replaced[first : first + subject.at_once]
+    before, after = subject.copies(case.sequence, len(part)), subject.resampled(case.sequence, part, case.seed)
+    return subject.first_change(before, after, row - first, query)
 
 
 def _strong(strengths: Floats) -> Bools:

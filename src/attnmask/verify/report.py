@@ -18,6 +18,7 @@ VERDICTS = {
     "none": "no leak seen",
     "rounding": "no leak seen, only rounding",
     "dead": "no influence seen: the output does not depend on the input",
+    "untested": "untested: no situation could be tried",
     "nan": "no number: every output is NaN, nothing can be said",
     "noise": "not deterministic: nothing can be said",
     "leak": "leak",
@@ -124,15 +125,20 @@ class Report:
     tried: tuple[Tried, ...] = ()
 
     @property
+    def outcomes(self) -> list[str]:
+        """What every situation came to that was tried."""
+        told = [section.outcome for section in self.sections] + [one.outcome for one in self.tried]
+        return [outcome for outcome in told if outcome != "untested"] or ["untested"]
+
+    @property
     def ok(self) -> bool:
-        """Whether no scenario leaked and each could be judged."""
-        return all(section.outcome in GOOD for section in self.sections)
+        """Whether something was tried, could be judged, and no situation leaked."""
+        return all(outcome in GOOD for outcome in self.outcomes)
 
     @property
     def verdict(self) -> str:
-        """The verdict of the worst scenario."""
-        outcomes = [section.outcome for section in self.sections]
-        return VERDICTS[max(outcomes, key=list(VERDICTS).index)]
+        """The verdict of the worst situation."""
+        return VERDICTS[max(self.outcomes, key=list(VERDICTS).index)]
 
     @property
     def leaks(self) -> list[Leak]:

@@ -109,7 +109,7 @@ def scenarios() -> dict[str, ModuleType]:
     names = [module.name for module in pkgutil.iter_modules(checks.__path__)]
     files = [importlib.import_module(f"{checks.__name__}.{name}") for name in names]
     found = {file.NAME: file for file in files if hasattr(file, "sections")}
-    first = (*MAIN, "state")  # a model that remembers looks as if it did anything
+    first = (*MAIN, "state", "without pads")  # a model that remembers looks as if it did anything
     return dict(
         sorted(found.items(), key=lambda item: (first.index(item[0]) if item[0] in first else len(first), item[0]))
     )

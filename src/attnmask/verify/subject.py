@@ -32,6 +32,9 @@ PADDING_INPUTS: dict[str, dict[str, bool]] = {
     "inputs_embeds": {"attention_mask": True},
     "src": {"src_key_padding_mask": False},
 }
+DECODER = "decoder_"
+DESCRIBING = ("mask", "position", "segment", "type", "document", "pad")  # in names of what describes positions
+
 # Names of padding masks beside any input, if they have its shape.
 PADDING_NAMES = {"attention_mask": True, "key_padding_mask": False, "src_key_padding_mask": False}
 
@@ -121,12 +124,30 @@ class Subject:
             return self
         return double or self
 
+    @cached_property
+    def draws(self) -> bool:
+        """Whether the model draws random numbers: runs of other shapes can then not be compared."""
+        other = self.with_inputs()
+        other.seed = self.seed + 1
+        arrays = self.copies(0, 1)
+        return not np.array_equal(self.run(arrays), other.run(arrays), equal_nan=True)
+
     def gradients(self, sequence: int, groups: NDArray[np.bool_], seed: int) -> NDArray[np.float64] | None:
         """How strongly each group of outputs depends on each position (groups, keys); None without derivatives."""
         return None
 
-    def first_change(self, sequence: int, replaced: NDArray[np.bool_], query: int, seed: int) -> str | None:
-        """The first part of the model whose output at a position changes although its inputs there do not."""
+    def first_change(
+        self, before: dict[str, Array], after: dict[str, Array], place: int, query: int, tolerance: float = 0.0
+    ) -> str | None:
+        """The first part of the model whose output at a place of the batch changes, at a position, although its inputs do not.
+
+        Args:
+            before: all inputs of one run.
+            after: those of another, perhaps of another length.
+            place: in the batch.
+            query: the position.
+            tolerance: beside the largest number of an output, what is no change.
+        """
         return None
 
     def first_nan(self, sequence: int) -> str | None:
@@ -147,7 +168,8 @@ class Subject:
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other.arrays = {**self.arrays, **changed}
-        other.__dict__.pop("queries", None)
+        for known in ("queries", "draws"):
+            other.__dict__.pop(known, None)
         return other
 
     def at_length(self, length: int, seed: int) -> Subject:
@@ -157,7 +179,7 @@ class Subject:
         self._check_lengthened()
         more, arrays = length - self.length, dict(self.arrays)
         for name, array in self.arrays.items():
-            if array.shape[:2] == (self.batch, self.length):
+            if self._goes_along(name, array):
                 arrays[name] = np.concatenate([array, np.repeat(array[:, -1:], more, axis=1)], axis=1)
         other = self.with_inputs(**arrays)
         new = np.broadcast_to(np.arange(length) >= self.length, (other.batch, length))
@@ -167,10 +189,22 @@ class Subject:
     def cut(self, length: int) -> Subject:
         """The same subject with the first positions only."""
         self._check_lengthened()
-        shape = (self.batch, self.length)
         return self.with_inputs(
-            **{name: array[:, :length] if array.shape[:2] == shape else array for name, array in self.arrays.items()}
+            **{
+                name: array[:, :length] if self._goes_along(name, array) else array
+                for name, array in self.arrays.items()
+            }
         )
+
+    def _goes_along(self, name: str, array: Array) -> bool:
+        """Whether an input has one entry for each position of the varied one: its masks and positions, no other content."""
+        if name == self.vary:
+            return True
+        sides = {one.startswith(DECODER) for one in self.arrays}
+        other_side = len(sides) == 2 and name.startswith(DECODER) != self.vary.startswith(DECODER)
+        described = array.dtype.kind == "b" or any(word in name for word in DESCRIBING)
+        described = described or bool(np.isin(array, (0, 1)).all())
+        return array.shape[:2] == (self.batch, self.length) and described and not other_side
 
     def _check_lengthened(self) -> None:
         odd = [
@@ -188,6 +222,17 @@ class Subject:
     def in_training(self) -> Subject | None:
         """The same subject in training mode; None where there is none."""
         return None
+
+    def with_weights(self, times: float) -> Subject | None:
+        """The same subject with all matrices of weights larger; None where it has none."""
+        return None
+
+    def without(self, name: str) -> Subject:
+        """The same subject without one of its inputs."""
+        other = self.with_inputs()
+        other.arrays = {key: array for key, array in self.arrays.items() if key != name}
+        other.inputs = {key: value for key, value in self.inputs.items() if key != name}
+        return other
 
     def in_format(self, name: str) -> Subject | None:
         """The same subject with weights in another number format; None where it has no weights, or this format."""

@@ -21,6 +21,7 @@ from attnmask.define.normal.canonical import normal_of
 from attnmask.define.normal.named import named
 from attnmask.define.selection import refuse_selection
 from attnmask.define.tables import Table
+from attnmask.define.text.parse import given
 from attnmask.exchange.common import as_numpy
 from attnmask.exchange.recognition.bounded import bounded
 from attnmask.exchange.recognition.exact import exact, is_table
@@ -67,6 +68,7 @@ def recognize(value: Any, *, q_start: int | None = None) -> Mask:
     Returns:
         A combination of known kinds that equals the array at each of its positions, or ``table(array)``.
     """
+    value = given(value)
     refuse_selection(value)
     if not isinstance(value, Mask):
         return fits(value, q_start)[0].mask

@@ -18,7 +18,10 @@ from attnmask.verify.evidence import Floats, Judged, Perturbed
 from attnmask.verify.probe import influence
 from attnmask.verify.subject import Subject
 
-UNITS = 1000.0  # so many units are about the unit: sums of many numbers round often
+UNITS, POWER = (
+    1000.0,
+    0.6,
+)  # up to so many units are about the unit, for sums of many numbers round often; of coarse formats fewer
 WORST = 8  # tests that are made again
 TINY = 1e-6  # of a unit
 COHERENT = 0.5  # cosine between the answers to one and to two of the same
@@ -29,7 +32,7 @@ def evidence(case: Case, perturbed: Perturbed, slopes: Floats | None, reference:
     unit, largest = case.subject.unit, perturbed.largest
     share = largest / reference if reference else np.inf
     steepest = _steepest(case, slopes)
-    if not np.isfinite(share) or share > UNITS * unit:
+    if not np.isfinite(share) or share > about(unit):
         return Judged(False, "")
     if not largest and steepest < TINY * unit:
         return Judged(
@@ -42,6 +45,11 @@ def evidence(case: Case, perturbed: Perturbed, slopes: Floats | None, reference:
         return _in_float64(case, exact, perturbed, steepest) or _by_direction(case, exact, perturbed)
     except RuntimeError as error:  # a kernel without float64
         return Judged(False, f"float64 could not be tried: {str(error).splitlines()[0][:120]}")
+
+
+def about(unit: float) -> float:
+    """What is about the unit of a number format: 5e-5 in float32, 0.01 in float16, 0.04 in bfloat16."""
+    return min(UNITS * unit, float(unit**POWER))
 
 
 def _steepest(case: Case, slopes: Floats | None) -> float:
@@ -58,7 +66,7 @@ def _in_float64(case: Case, exact: Subject, perturbed: Perturbed, steepest: floa
     again = float(np.where(perturbed.tests.rows[worst], changes, 0.0).max(initial=0.0))
     alive = float(influence(exact, case.sequence, everything, case.seed).max())
     slopes = exact.gradients(case.sequence, np.eye(len(case.real), dtype=bool), case.seed) if steepest else None
-    if again <= UNITS * exact.unit * alive and _steepest(case, slopes) <= UNITS * exact.unit:
+    if again <= about(exact.unit) * alive and _steepest(case, slopes) <= about(exact.unit):
         note = f"forbidden changes of {perturbed.largest:.1e} shrink to {again:.1e} in float64: rounding, not a leak"
         return Judged(True, note)
     return None

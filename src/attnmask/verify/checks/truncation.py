@@ -23,11 +23,15 @@ def sections(session: Session) -> Iterator[Found]:
     subject, case = session.subject.exact(), session.case(NAME)
     lengths = [one for one in sorted({subject.length // 2, subject.length - 1}) if one >= 2]
     lengths = [one for one in lengths if subject.queries == subject.length and not case.allowed[:one, one:].any()]
-    if not lengths:
+    if not lengths or subject.draws:
         return
     whole = subject.run(subject.copies(0, 1))[0]
     scale = float(np.abs(whole[np.isfinite(whole)]).max(initial=0.0))
     leaks = [leak for one in lengths for leak in _differing(subject.cut(one), whole, one, scale)]
+    module = None
+    if leaks:
+        short = subject.cut(leaks[0].key)
+        module = subject.first_change(subject.copies(0, 1), short.copies(0, 1), 0, leaks[0].query, TOLERANCE)
     yield Section(
         name=NAME,
         allowed=str(case.mask),
@@ -36,7 +40,7 @@ def sections(session: Session) -> Iterator[Found]:
         largest_forbidden=max((leak.change for leak in leaks), default=0.0),
         largest_allowed=scale,
         leaks=tuple(leaks),
-        module=None,
+        module=module,
         observed=None,
         allowed_cells=case.allowed,
         seen_cells=np.zeros_like(case.allowed),

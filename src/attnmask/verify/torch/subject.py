@@ -7,7 +7,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -96,19 +96,30 @@ class TorchSubject(Subject):
         """The same subject in float64."""
         return self._in(torch.float64)
 
+    def with_weights(self, times: float) -> TorchSubject:
+        other = self._in(None)
+        with torch.no_grad():
+            for name, weight in other.model.named_parameters():
+                if weight.dim() >= 2 and "embed" not in name:
+                    weight.mul_(times)
+        return other
+
     def in_format(self, name: str) -> TorchSubject | None:
         dtype = getattr(torch, name)
         own = {part.dtype for part in self.model.parameters() if part.is_floating_point()}
         return self._in(dtype) if own and own != {dtype} else None
 
-    def _in(self, dtype: torch.dtype) -> TorchSubject:
+    def _in(self, dtype: torch.dtype | None) -> TorchSubject:
+        """The same subject with a copy of the model, in another number format if one is given."""
         other = self.with_inputs()
         assert isinstance(other, TorchSubject)
-        other.model = copy.deepcopy(self.model).to(dtype)
-        other.inputs = {
-            name: value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
-            for name, value in self.inputs.items()
-        }
+        other.model = copy.deepcopy(self.model)
+        if dtype is not None:
+            other.model = other.model.to(dtype)
+            other.inputs = {
+                name: value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+                for name, value in self.inputs.items()
+            }
         other.embeddings = list(other._embeddings()) if other.holds_ids else []
         return other
 
@@ -183,14 +194,15 @@ class TorchSubject(Subject):
                 return name
         return None
 
-    def first_change(self, sequence: int, replaced: NDArray[np.bool_], query: int, seed: int) -> str | None:
-        """The first module whose output at a position changes although its inputs there do not."""
-        before = self._trace(self.copies(sequence, 1))
-        after = self._trace(self.resampled(sequence, replaced[None], seed))
-        for (name, inside, outside), (_, inside_after, outside_after) in zip(before, after, strict=False):
-            if _changed(outside, outside_after, query, self.length) and not _changed(
-                inside, inside_after, query, self.length
-            ):
+    def first_change(
+        self, before: dict[str, Array], after: dict[str, Array], place: int, query: int, tolerance: float = 0.0
+    ) -> str | None:
+        lengths = [arrays[self.vary].shape[1] for arrays in (before, after)]
+        for (name, inside, outside), (_, inside_after, outside_after) in zip(
+            self._trace(before), self._trace(after), strict=False
+        ):
+            place_of = _Place(place, query, (lengths[0], lengths[1]), tolerance)
+            if place_of.changed(outside, outside_after) and not place_of.changed(inside, inside_after):
                 return name
         return None
 
@@ -288,17 +300,33 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
             yield from _tensors(part)
 
 
-def _changed(before: list[torch.Tensor], after: list[torch.Tensor], query: int, length: int) -> bool:
-    """Whether any tensor differs at a position; tensors without an axis of positions do not count."""
-    for one, other in zip(before, after, strict=False):
-        axis = next((axis for axis in (1, 0, 2) if one.dim() > axis and one.shape[axis] == length), None)
-        if one.shape == other.shape and axis is not None:
-            pair = [tensor.select(axis, query) for tensor in (one, other)]
-            if not torch.equal(
-                *(torch.nan_to_num(tensor) if tensor.is_floating_point() else tensor for tensor in pair)
-            ):
-                return True
-    return False
+class _Place(NamedTuple):
+    """A place in the batch and a position, in two runs of some lengths."""
+
+    place: int
+    query: int
+    lengths: tuple[int, int]
+    tolerance: float
+
+    def changed(self, before: list[torch.Tensor], after: list[torch.Tensor]) -> bool:
+        """Whether any tensor differs there; tensors without an axis of positions do not count."""
+        return any(self._differs(one, other) for one, other in zip(before, after, strict=False))
+
+    def _differs(self, one: torch.Tensor, other: torch.Tensor) -> bool:
+        first, second = self._there(one, self.lengths[0]), self._there(other, self.lengths[1])
+        if first is None or second is None or first.shape != second.shape:
+            return False
+        first, second = (part.nan_to_num() if part.is_floating_point() else part for part in (first, second))
+        if not self.tolerance or not first.is_floating_point():
+            return not torch.equal(first, second)
+        return bool((first - second).abs().max() > self.tolerance * first.abs().max())
+
+    def _there(self, tensor: torch.Tensor, length: int) -> torch.Tensor | None:
+        axis = next((axis for axis in (1, 2, 3, 0) if tensor.dim() > axis and tensor.shape[axis] == length), None)
+        if axis is None or tensor.numel() == 0:
+            return None
+        there = tensor.select(axis, self.query)
+        return there[self.place] if axis and len(there) > self.place and tensor.shape[0] > 1 else there
 
 
 def _rows_differ(before: list[torch.Tensor], after: list[torch.Tensor], place: int) -> bool:

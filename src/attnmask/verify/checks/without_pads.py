@@ -1,0 +1,24 @@
+"""Without pads: a padding mask that hides nothing, and none at all; models often take another path there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from attnmask.verify.session import Found, Session, Skipped
+
+NAME = "without pads"
+LEVEL = "quick"
+
+
+def sections(session: Session) -> Iterator[Found]:
+    """One section for a mask that hides nothing, and one without a mask if it was given."""
+    subject, (name, real_is_true) = session.subject, session.padding_input
+    if name is None:
+        yield Skipped(NAME, "no padding mask is known")
+        return
+    nothing_hidden = np.full((subject.batch, subject.length), int(real_is_true), np.int64 if real_is_true else bool)
+    yield session.judge(f"{name} that hides nothing", subject.with_inputs(**{name: nothing_hidden}), derived=False)
+    if name in subject.arrays:
+        yield session.judge(f"no {name}", subject.without(name), derived=False)
