@@ -160,8 +160,12 @@ class Report:
         """What else was tried without a finding, and what could not be."""
         told = {section.name for section in self.sections}
         rest = [one.name for one in self.tried if one.outcome in GOOD and one.name not in told]
-        untested = [f"not tried: {one.name}: {one.why}" for one in self.tried if one.outcome == "untested"]
-        return ([f"also tried, no leak seen: {', '.join(rest)}"] if rest else []) + untested
+        untested: dict[str, list[str]] = {}
+        for one in self.tried:
+            if one.outcome == "untested":
+                untested.setdefault(one.why, []).append(one.name)
+        lines = [f"not tried: {', '.join(names)}: {why}" for why, names in untested.items()]
+        return ([f"also tried, no leak seen: {', '.join(rest)}"] if rest else []) + lines
 
     def __repr__(self) -> str:
         return self.text()

@@ -19,8 +19,11 @@ TOLERANCE = 1e-4  # of the largest output: other shapes are added up in another 
 def sections(session: Session) -> Iterator[Found]:
     """One section, with a third of the positions as pads on the right."""
     subject, (name, real_is_true) = session.subject.exact(), session.padding_input
-    if name is None or subject.queries != subject.length or subject.draws:
-        yield Skipped(NAME, "no padding mask is known, or there is not one output for each position, or it is drawn")
+    if name is None:
+        yield Skipped(NAME, "no padding mask is known")
+        return
+    if subject.queries != subject.length or subject.draws:
+        yield Skipped(NAME, "there is not one output for each position, or outputs are drawn")
         return
     real = subject.length - max(1, subject.length // 3)
     if real < 2:
