@@ -1,6 +1,5 @@
 """What cannot be held is refused with its size; what is large is warned of; nothing is killed for memory."""
 
-import resource
 import subprocess
 import sys
 
@@ -35,14 +34,16 @@ def test_what_cannot_be_held_is_refused_with_its_size(see):
 
 
 def test_a_refusal_comes_before_the_memory_is_taken():
-    code = f"import attnmask as am\ntry: am.lower(am.causal(), {HUGE}, 'tiles')\nexcept am.errors.LoweringError: print('refused')"
-    found = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30)),
-    )
+    code = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+import attnmask as am
+try:
+    am.lower(am.causal(), {HUGE}, "tiles")
+except am.errors.LoweringError:
+    print("refused")
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert found.stdout.strip() == "refused", found.stderr
 
 

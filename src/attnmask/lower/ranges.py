@@ -39,7 +39,7 @@ def table_ranges(table: Table, at: tuple[Pair, ...]) -> Pair:
 
 def _inside(size: int, pair: Pair) -> Pair:
     """The part of a range that a table has: bounds of a position may be wider than where it really goes."""
-    return np.clip(pair[0], 0, size - 1), np.clip(pair[1], 0, size - 1)
+    return np.maximum(np.minimum(pair[0], size - 1), 0), np.maximum(np.minimum(pair[1], size - 1), 0)
 
 
 def _boolean_bounds(table: Table, at: tuple[Pair, ...]) -> Pair:

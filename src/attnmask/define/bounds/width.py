@@ -13,7 +13,7 @@ from attnmask.define.bounds.bounds import INTEGERS, Intervals, Pair
 from attnmask.define.language import Apply, Lookup, Named, Node, fold, sort_of
 from attnmask.define.tables import SparseTable, Table
 
-UNSEEN = 1 << 16  # entries of a table that are not looked at unless it matters
+UNSEEN = 1 << 10  # entries of a table that are not looked at unless it matters
 
 
 class TooWide(NamedTuple):
