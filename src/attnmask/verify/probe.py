@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmask.verify.subject import Array, Subject
+from attnmask.verify.arrays import Array
+from attnmask.verify.subject import Subject
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]

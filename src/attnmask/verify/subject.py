@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnmask.errors import InputError
-
-Array = NDArray[Any]
+from attnmask.verify.arrays import Array, is_array, like, main_output, to_numpy, unit_of
 
 COPIES = 64  # variants of a sequence per run
 
@@ -354,56 +353,3 @@ def repeatable(seed: int) -> Iterator[None]:
         np.random.set_state(states[1])
         if torch is not None:
             torch.random.set_rng_state(states[2])
-
-
-def unit_of(value: Any) -> float:
-    """The relative rounding of an array's number format."""
-    name = str(getattr(value, "dtype", "float64")).rpartition(".")[2]
-    return {"bfloat16": 2.0**-8, "float16": 2.0**-11, "float32": 2.0**-24}.get(name, 2.0**-53)
-
-
-def is_array(value: Any) -> bool:
-    """Whether a value is an array of any library."""
-    return hasattr(value, "shape") and hasattr(value, "dtype")
-
-
-def to_numpy(value: Any) -> Array:
-    """Any library's array as NumPy; floats as float64."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        value = value.double() if value.is_floating_point() else value
-        return np.asarray(value.numpy())
-    array = np.asarray(value)
-    return array.astype(np.float64) if array.dtype.kind not in "biu" else array
-
-
-def like(array: Array, original: Any) -> Any:
-    """A NumPy array as the library of another one; floating-point numbers also take its type."""
-    root = type(original).__module__.partition(".")[0]
-    floats = array.dtype.kind == "f"
-    if root == "torch":
-        tensor = sys.modules["torch"].from_numpy(np.ascontiguousarray(array)).to(original.device)
-        return tensor.to(original.dtype) if floats and original.is_floating_point() else tensor
-    if root in ("jax", "jaxlib"):
-        return sys.modules["jax.numpy"].asarray(array, dtype=original.dtype if floats else None)
-    return array.astype(original.dtype) if floats else array
-
-
-def main_output(result: Any) -> Any:
-    """The array that a model's result is about: itself, its logits or last hidden state, or its first array."""
-    if is_array(result):
-        return result
-    for name in ("logits", "last_hidden_state"):
-        if is_array(getattr(result, name, None)):
-            return getattr(result, name)
-    values = (
-        list(result.values())
-        if isinstance(result, Mapping)
-        else list(result)
-        if isinstance(result, (tuple, list))
-        else []
-    )
-    found = next((value for value in values if is_array(value)), None)
-    if found is None:
-        raise InputError("the model gives an array", type(result).__name__, "Choose it with output=lambda result: ...")
-    return found

@@ -1,4 +1,4 @@
-"""Removed pads: real tokens followed by pads give what they give alone."""
+"""Removed pads: real tokens with pads after them, or before them, give what they give alone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from attnmask.verify.probe import difference
 from attnmask.verify.report import Leak, Section
 from attnmask.verify.session import Found, Session, Skipped
+from attnmask.verify.subject import Subject
 
 NAME = "removed pads"
 LEVEL = "quick"
@@ -17,7 +18,7 @@ TOLERANCE = 1e-4  # of the largest output: other shapes are added up in another 
 
 
 def sections(session: Session) -> Iterator[Found]:
-    """One section, with a third of the positions as pads on the right."""
+    """One section, with a third of the positions as pads."""
     subject, (name, real_is_true) = session.subject.exact(), session.padding_input
     if name is None:
         yield Skipped(NAME, "no padding mask is known")
@@ -25,33 +26,52 @@ def sections(session: Session) -> Iterator[Found]:
     if subject.queries != subject.length or subject.draws:
         yield Skipped(NAME, "there is not one output for each position, or outputs are drawn")
         return
-    real = subject.length - max(1, subject.length // 3)
-    if real < 2:
+    pads = max(1, subject.length // 3)
+    if subject.length - pads < 2:
         return
-    valid = np.repeat((np.arange(subject.length) < real)[None], subject.batch, axis=0)
-    mask = (valid if real_is_true else ~valid).astype(np.int64 if real_is_true else bool)
-    padded = subject.with_inputs(**{name: mask})
-    alone = padded.cut(real)
-    found, expected = padded.run(padded.copies(0, 1))[:, :real], alone.run(alone.copies(0, 1))
-    apart = difference(found, expected)[0]
-    scale = float(np.abs(expected[np.isfinite(expected)]).max(initial=0.0))
-    leaks = [Leak(int(row), real, float(apart[row]), None) for row in np.flatnonzero(~(apart <= TOLERANCE * scale))]
+    found = [_differing(subject, name, real_is_true, pads, left) for left in (False, True)]
+    leaks, module = (
+        found[0] if all(leaks for leaks, _ in found) else ([], None)
+    )  # some models take pads on one side only
     case = session.case(NAME)
-    module = None
-    if leaks:
-        module = subject.first_change(padded.copies(0, 1), alone.copies(0, 1), 0, leaks[0].query, TOLERANCE)
     yield Section(
         name=NAME,
         allowed=str(case.mask),
-        tests=1,
+        tests=2,
         outcome="leak" if leaks else "none",
         largest_forbidden=max((leak.change for leak in leaks), default=0.0),
-        largest_allowed=scale,
+        largest_allowed=0.0,
         leaks=tuple(leaks),
         module=module,
         observed=None,
         allowed_cells=case.allowed,
         seen_cells=np.zeros_like(case.allowed),
         real_rows=case.real,
-        notes=("real outputs change with how many pads follow",) * bool(leaks),
+        notes=("real outputs change with how many pads there are, on either side",) * bool(leaks),
     )
+
+
+def _differing(subject: Subject, name: str, real_is_true: bool, pads: int, left: bool) -> tuple[list[Leak], str | None]:
+    """The outputs of real tokens that are others without the pads, and the first module that gives others."""
+    positions = np.arange(subject.length)
+    valid = positions >= pads if left else positions < subject.length - pads
+    mask = np.repeat((valid if real_is_true else ~valid)[None], subject.batch, axis=0)
+    padded = subject.with_inputs(**{name: mask.astype(np.int64 if real_is_true else bool)})
+    alone = padded.cut(subject.length - pads)
+    if left:
+        alone = alone.with_inputs(
+            **{
+                key: padded.arrays[key][:, pads:]
+                for key in alone.arrays
+                if alone.arrays[key].shape != padded.arrays[key].shape
+            }
+        )
+    found, expected = padded.run(padded.copies(0, 1))[:, valid], alone.run(alone.copies(0, 1))
+    apart = difference(found, expected)[0]
+    scale = float(np.abs(expected[np.isfinite(expected)]).max(initial=0.0))
+    rows = np.flatnonzero(~(apart <= TOLERANCE * scale)).tolist()
+    leaks = [Leak(row, int(np.flatnonzero(~valid)[0]), float(apart[row]), None) for row in rows]
+    module = None
+    if leaks and not left:
+        module = subject.first_change(padded.copies(0, 1), alone.copies(0, 1), 0, rows[0], TOLERANCE)
+    return leaks, module

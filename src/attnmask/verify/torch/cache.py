@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from attnmask.errors import InputError
-from attnmask.verify.subject import main_output
+from attnmask.verify.arrays import main_output
 
 TOLERANCE = 1e-6  # relative to the largest output; in float64, with float32 inside some attention implementations
 

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from attnmask.verify.subject import PADDING_INPUTS, Array, Subject, repeatable, unit_of
+from attnmask.verify.arrays import Array, unit_of
+from attnmask.verify.subject import PADDING_INPUTS, Subject, repeatable
 from attnmask.verify.torch import cache
 
 AT_ONCE = 16  # derivatives
