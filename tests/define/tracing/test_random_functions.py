@@ -83,10 +83,10 @@ def check(seed, framework, count=COUNT):
     return True
 
 
-@pytest.mark.parametrize(("framework", "seeds"), [("torch", 100), ("numpy", 100), ("jax", 8)])
-def test_traces_of_random_functions_are_right_or_refused(framework, seeds):
-    traced = sum(check(seed, framework) for seed in range(seeds))
-    assert seeds // 3 < traced < seeds or framework == "jax"  # neither refuses all nor takes all
+@pytest.mark.parametrize("framework", RUN)
+def test_traces_of_random_functions_are_right_or_refused(framework):
+    traced = sum(check(seed, framework) for seed in range(100))
+    assert 33 < traced < 100  # neither refuses all nor takes all
 
 
 @given(SEEDS)

@@ -13,6 +13,7 @@ so there is an end.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -165,11 +166,26 @@ class Normalizer(Rebuild):
 
     def _bounded(self, op: str, term: Node, limit: int, factor: int) -> Node:
         """``factor * term == limit``, or ``factor * term <= limit`` for the other operations."""
+        match term:
+            case Apply("*", (x, y)) if x == y:
+                return self._squared(op, x, limit, factor)
         if op == "==":
             return Const(False) if limit % factor else self._decided(self._turned(term, limit // factor))
         if factor > 0:
             return self._decided(Apply("<=", (term, Const(limit // factor))))
         return self._decided(Apply("<=", (Const(-(limit // -factor)), term)))
+
+    def _squared(self, op: str, x: Node, limit: int, factor: int) -> Node:
+        """``factor * x * x op limit`` by the roots."""
+        if op == "==":
+            most, rest = divmod(limit, factor)
+            root = math.isqrt(max(most, 0))
+            return (
+                Const(False) if rest or root * root != most else self._comparison("==", Apply("abs", (x,)), Const(root))
+            )
+        most = limit // factor if factor > 0 else -(limit // -factor) - 1  # x * x <= most, or its opposite
+        inside = Const(False) if most < 0 else self._comparison("<=", Apply("abs", (x,)), Const(math.isqrt(most)))
+        return inside if factor > 0 else self.opposite(inside)
 
     def _turned(self, term: Node, limit: int) -> Apply:
         """``same(term, limit)``; of a remainder and that of the negative, the one that comes first in order."""

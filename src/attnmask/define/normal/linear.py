@@ -76,7 +76,7 @@ def linear(node: Node) -> Linear:
         case Apply("-", (x, y)):
             return add(linear(x), linear(y), -1)
         case Apply("*", (x, y)):
-            return _product(linear(x), linear(y)) or Linear({node: 1}, 0)
+            return _product(linear(x), linear(y)) or _unknowns(linear(x), linear(y))
         case _:
             return Linear({node: 1}, 0)
 
@@ -94,6 +94,19 @@ def _product(x: Linear, y: Linear) -> Linear | None:
     if y.parts:
         x, y = y, x
     return None if y.parts else add(Linear({}, 0), x, y.constant)
+
+
+def _unknowns(x: Linear, y: Linear) -> Linear:
+    """The product of two sums that are no constants, times the numbers that divide them."""
+    sums, times = [], 1
+    for total in (x, y):
+        factor = math.gcd(*total.parts.values(), total.constant)
+        if total.parts[min(total.parts, key=order)] < 0:
+            factor = -factor
+        times *= factor
+        parts = {part: value // factor for part, value in total.parts.items()}
+        sums.append(sum_of(Linear(parts, total.constant // factor)))
+    return Linear({Apply("*", tuple(sorted(sums, key=order))): times}, 0)
 
 
 def primitive(x: Linear) -> tuple[Linear, int]:

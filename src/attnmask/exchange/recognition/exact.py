@@ -10,6 +10,7 @@ import numpy as np
 
 from attnmask.define.language import Apply, Named, Node
 from attnmask.define.mask import Mask, b, h, lookup
+from attnmask.define.masks.causal import causal
 from attnmask.define.masks.everything import everything
 from attnmask.define.masks.graph import graph
 from attnmask.define.masks.nothing import nothing
@@ -77,7 +78,7 @@ def _described(visible: Bools, q_start: int) -> Iterator[Mask]:
 
 def _worth(mask: Mask, visible: Bools) -> float:
     """The length above which a description explains nothing; lists fit any array, the better the more are combined."""
-    parts = _parts(mask.node)
+    parts = [part for part in _parts(mask.node) if Mask(part) != causal()]  # which goes with most masks
     lists = sum(isinstance(value, Table) for part in parts if isinstance(part, Named) for _, value in part.args)
     combined = len(parts) + lists - 1 if lists else 1
     return (visible.size + TABLE) * LISTED[min(combined, len(LISTED)) - 1]
