@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from types import ModuleType
@@ -19,7 +19,7 @@ from attnmask.exchange.common import visible_of_bool_or_bias
 from attnmask.verify import checks
 from attnmask.verify.case import Bools, Case, case
 from attnmask.verify.judge import judged
-from attnmask.verify.report import Section
+from attnmask.verify.report import Leak, Section
 from attnmask.verify.subject import PADDING_INPUTS, PADDING_NAMES, Subject
 
 LEVELS = ("quick", "thorough")
@@ -60,6 +60,34 @@ class Session:
         """The section of one case: the first sequence, all of it real, unless it is said otherwise."""
         how = {key: options.pop(key) for key in ("derived", "most") if key in options}
         return judged(self.case(name, subject, **options), self.say, **how)
+
+    def compared(
+        self,
+        name: str,
+        leaks: Sequence[Leak],
+        *,
+        tests: int,
+        allowed: str = "",
+        module: str | None = None,
+        note: str = "",
+    ) -> Section:
+        """The section of outputs that were compared with each other; ``note`` says what it means if they differ."""
+        case = self.case(name)
+        return Section(
+            name=name,
+            allowed=allowed or str(case.mask),
+            tests=tests,
+            outcome="leak" if leaks else "none",
+            largest_forbidden=max((leak.change for leak in leaks), default=0.0),
+            largest_allowed=0.0,
+            leaks=tuple(leaks),
+            module=module,
+            observed=None,
+            allowed_cells=case.allowed,
+            seen_cells=np.zeros_like(case.allowed),
+            real_rows=case.real,
+            notes=(note,) if leaks and note else (),
+        )
 
     def case(self, name: str, subject: Subject | None = None, **options: Any) -> Case:
         """A case of this session."""

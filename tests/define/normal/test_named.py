@@ -32,7 +32,7 @@ SPELLINGS = {  # the kind that each needs, what is given, and its text
         (abs(q - k) < 4, "window(3, 3)"),
         (k - q <= 2, "window(None, 2)"),
         ((q - k) * (q - k) < 9, "window(2, 2)"),
-        (20 >= 2 * (q - k) * (q - k), "window(3, 3)"),
+        (2 * (q - k) * (q - k) <= 20, "window(3, 3)"),
         (~((k - q) * (k - q) > 4) & ((q - k) * (q - k) >= 0), "window(2, 2)"),
         (am.same((q - k) * (q - k), 0), "window(0)"),
         (2 * q - 2 * k <= 7, "window(3, None)"),

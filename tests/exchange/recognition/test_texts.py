@@ -28,7 +28,11 @@ TEXTS = [
     (CAUSAL & (am.window(2) | am.landmarks([4])), 13, "causal() & (window(2) | landmarks([4]))"),
     (CAUSAL | IMAGES, 13, f"causal() | {IMAGES!r}"),
     ((CAUSAL | IMAGES) & am.window(3, 3), 13, f"window(3) | {IMAGES!r}"),  # no image is cut
-    (CAUSAL & am.documents([0, 0, 1, 0, 1, 1]), 6, "causal() & documents([0, 0, 1, 0, 1, 1])"),  # no tree: it has no branch
+    (
+        CAUSAL & am.documents([0, 0, 1, 0, 1, 1]),
+        6,
+        "causal() & documents([0, 0, 1, 0, 1, 1])",
+    ),  # no tree: it has no branch
     (am.dilated(2) & am.window(4), 13, "dilated(2) & window(4)"),
     (am.dilated(2) & am.window(4), END, "dilated(2) & window(4)"),
     (am.dilated(3) & CAUSAL, 13, "causal() & dilated(3)"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from attnmask.verify.probe import difference, influence, mixed
-from attnmask.verify.report import Leak, Section
+from attnmask.verify.report import Leak
 from attnmask.verify.session import Found, Session
 
 NAME = "batch"
@@ -31,25 +31,10 @@ def sections(session: Session) -> Iterator[Found]:
         if len(rows) and not leaks:
             module = subject.first_mixing(arrays, changed, place)
         leaks += [Leak(int(row), -1, float(apart[row]), None, place, 1 - place) for row in rows]
-    case = session.case(NAME)
     if not leaks and not subject.draws:
         draws = [list(_otherwise_alone(session, session.seed + number)) for number in range(DRAWS)]
         leaks = draws[0] if all(draws) else []  # a selection may be another one once, by rounding
-    yield Section(
-        name=NAME,
-        allowed="its own sequence",
-        tests=4,
-        outcome="leak" if leaks else "none",
-        largest_forbidden=max((leak.change for leak in leaks), default=0.0),
-        largest_allowed=0.0,
-        leaks=tuple(leaks),
-        module=module,
-        observed=None,
-        allowed_cells=case.allowed,
-        seen_cells=np.zeros_like(case.allowed),
-        real_rows=case.real,
-        notes=(),
-    )
+    yield session.compared(NAME, leaks, tests=4, allowed="its own sequence", module=module)
 
 
 def _otherwise_alone(session: Session, seed: int) -> Iterator[Leak]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from attnmask.verify.report import Leak, Section
+from attnmask.verify.report import Leak
 from attnmask.verify.session import Found, Session, Skipped
 
 NAME = "cache"
@@ -33,18 +33,5 @@ def sections(session: Session) -> Iterator[Found]:
     for how, chunks in ways.items():
         found = subject.first_cache_difference([size for size in chunks if size])
         leaks = () if found is None else (Leak(found[0], max(found[0] - 1, 0), found[1], None),)
-        yield Section(
-            name=f"cache, {how}",
-            allowed=str(case.mask),
-            tests=len(chunks),
-            outcome="leak" if leaks else "none",
-            largest_forbidden=found[1] if found else 0.0,
-            largest_allowed=0.0,
-            leaks=leaks,
-            module=None,
-            observed=None,
-            allowed_cells=case.allowed,
-            seen_cells=np.zeros_like(case.allowed),
-            real_rows=case.real,
-            notes=("decoding with a cache departs from the full pass",) * bool(leaks),
-        )
+        note = "decoding with a cache departs from the full pass"
+        yield session.compared(f"{NAME}, {how}", leaks, tests=len(chunks), note=note)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from attnmask.verify.probe import difference
-from attnmask.verify.report import Leak, Section
+from attnmask.verify.report import Leak
 from attnmask.verify.session import Found, Session, Skipped
 from attnmask.verify.subject import Subject
 
@@ -33,22 +33,8 @@ def sections(session: Session) -> Iterator[Found]:
     leaks, module = (
         found[0] if all(leaks for leaks, _ in found) else ([], None)
     )  # some models take pads on one side only
-    case = session.case(NAME)
-    yield Section(
-        name=NAME,
-        allowed=str(case.mask),
-        tests=2,
-        outcome="leak" if leaks else "none",
-        largest_forbidden=max((leak.change for leak in leaks), default=0.0),
-        largest_allowed=0.0,
-        leaks=tuple(leaks),
-        module=module,
-        observed=None,
-        allowed_cells=case.allowed,
-        seen_cells=np.zeros_like(case.allowed),
-        real_rows=case.real,
-        notes=("real outputs change with how many pads there are, on either side",) * bool(leaks),
-    )
+    note = "real outputs change with how many pads there are, on either side"
+    yield session.compared(NAME, leaks, tests=2, module=module, note=note)
 
 
 def _differing(subject: Subject, name: str, real_is_true: bool, pads: int, left: bool) -> tuple[list[Leak], str | None]:

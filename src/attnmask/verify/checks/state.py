@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from attnmask.verify.probe import difference
-from attnmask.verify.report import Leak, Section
+from attnmask.verify.report import Leak
 from attnmask.verify.session import Found, Session
 
 NAME = "state"
@@ -16,7 +16,7 @@ LEVEL = "quick"
 
 def sections(session: Session) -> Iterator[Found]:
     """The same sequence before and after another one, and one of another length."""
-    subject, case = session.subject, session.case(NAME)
+    subject = session.subject
     arrays = subject.copies(0, 1)
     _, first, again = (subject.run(arrays) for _ in range(3))  # the first call may find what came before
     if difference(first, again).any():
@@ -25,19 +25,5 @@ def sections(session: Session) -> Iterator[Found]:
     subject.run(subject.resampled(0, everything, session.seed))
     apart = difference(first, subject.run(arrays))[0]
     leaks = tuple(Leak(int(row), -1, float(apart[row]), None, 0, 0) for row in np.flatnonzero(apart > 0))
-    yield Section(
-        name=NAME,
-        allowed="its own call",
-        tests=1,
-        outcome="leak" if leaks else "none",
-        largest_forbidden=float(apart.max(initial=0.0)),
-        largest_allowed=0.0,
-        leaks=leaks,
-        module=None,
-        observed=None,
-        allowed_cells=case.allowed,
-        seen_cells=np.zeros_like(case.allowed),
-        real_rows=case.real,
-        notes=("the output for one input is another one after a call with other content: the model remembers",)
-        * bool(leaks),
-    )
+    note = "the output for one input is another one after a call with other content: the model remembers"
+    yield session.compared(NAME, leaks, tests=1, allowed="its own call", note=note)

@@ -8,7 +8,7 @@ import numpy as np
 
 from attnmask.verify.case import Floats
 from attnmask.verify.probe import difference
-from attnmask.verify.report import Leak, Section
+from attnmask.verify.report import Leak
 from attnmask.verify.session import Found, Session
 from attnmask.verify.subject import Subject
 
@@ -32,21 +32,8 @@ def sections(session: Session) -> Iterator[Found]:
     if leaks:
         short = subject.cut(leaks[0].key)
         module = subject.first_change(subject.copies(0, 1), short.copies(0, 1), 0, leaks[0].query, TOLERANCE)
-    yield Section(
-        name=NAME,
-        allowed=str(case.mask),
-        tests=len(lengths),
-        outcome="leak" if leaks else "none",
-        largest_forbidden=max((leak.change for leak in leaks), default=0.0),
-        largest_allowed=scale,
-        leaks=tuple(leaks),
-        module=module,
-        observed=None,
-        allowed_cells=case.allowed,
-        seen_cells=np.zeros_like(case.allowed),
-        real_rows=case.real,
-        notes=("outputs before the end change with where the end is",) if leaks else (),
-    )
+    note = "outputs before the end change with where the end is"
+    yield session.compared(NAME, leaks, tests=len(lengths), module=module, note=note)
 
 
 def _differing(cut: Subject, whole: Floats, length: int, scale: float) -> list[Leak]:
