@@ -78,7 +78,9 @@ def _described(visible: Bools, q_start: int) -> Iterator[Mask]:
 
 def _worth(mask: Mask, visible: Bools) -> float:
     """The length above which a description explains nothing; lists fit any array, the better the more are combined."""
-    parts = [part for part in _parts(mask.node) if Mask(part) != causal()]  # which goes with most masks
+    parts = _parts(mask.node)
+    beside = [part for part in parts if Mask(part) != causal()]
+    parts = beside if len(beside) == 1 else parts  # causal() goes with most masks, and explains nothing away
     lists = sum(isinstance(value, Table) for part in parts if isinstance(part, Named) for _, value in part.args)
     combined = len(parts) + lists - 1 if lists else 1
     return (visible.size + TABLE) * LISTED[min(combined, len(LISTED)) - 1]
