@@ -8,7 +8,7 @@ from typing import NamedTuple
 from attnmask.define.bounds.bounds import Pair, bounds
 from attnmask.define.bounds.width import too_wide
 from attnmask.define.frame import Frame
-from attnmask.define.language import Apply, Const, Index, Lookup, Named, Node, variables
+from attnmask.define.language import Apply, Const, Index, Lookup, Node, nodes, variables
 from attnmask.define.mask import Mask
 from attnmask.define.normal.canonical import normal_of
 from attnmask.define.normal.linear import linear, sum_of
@@ -159,14 +159,4 @@ def _lookup_fix(at: Node, size: int, frame: Fitted) -> str:
 
 
 def _lookups(node: Node) -> Iterator[Lookup]:
-    match node:
-        case Lookup(at=parts):
-            yield node
-        case Apply(args=parts):
-            pass
-        case Named(body=body):
-            parts = (body,)
-        case _:
-            parts = ()
-    for part in parts:
-        yield from _lookups(part)
+    return (part for part in nodes(node) if isinstance(part, Lookup))

@@ -11,6 +11,7 @@ Everything else is a walk over these nodes: give ``fold`` an ``Algebra`` that sa
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -128,6 +129,24 @@ def fold(node: Node, algebra: Algebra[V]) -> V:
             return algebra.apply(op, tuple(fold(part, algebra) for part in args))
         case Named(body=body):
             return algebra.named(node, fold(body, algebra))
+
+
+def parts_of(node: Node) -> tuple[Node, ...]:
+    """The expressions that a node is made of, the body of a name among them."""
+    match node:
+        case Lookup(at=parts) | Apply(args=parts):
+            return parts
+        case Named(body=body):
+            return (body,)
+        case _:
+            return ()
+
+
+def nodes(node: Node) -> Iterator[Node]:
+    """A node and everything inside it, outermost first."""
+    yield node
+    for part in parts_of(node):
+        yield from nodes(part)
 
 
 class Rebuild(Algebra[Node]):

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 
 from attnmask.define.kind import kinds
-from attnmask.define.language import Apply, Const, Lookup, Named, Node, fold, sort_of
+from attnmask.define.language import Apply, Const, Named, Node, fold, nodes, sort_of
 from attnmask.define.mask import Mask
 from attnmask.define.masks.causal import causal
 from attnmask.define.masks.everything import everything
@@ -57,7 +57,7 @@ def _named(node: Node) -> Mask:
     own = written(normal, _forms([causal().node, *_own(node)], normalizer))
     if _in_words(own):
         return Mask(own)
-    found = Found(tuple(dict.fromkeys(_nodes(normal))))
+    found = Found(tuple(dict.fromkeys(nodes(normal))))
     known = _forms([causal().node, *_own(node), *_guessed(found)], normalizer)
     return Mask(written(normal, known | _beside_causal(normal, found)))
 
@@ -103,9 +103,3 @@ def _beside_causal(normal: Node, found: Found) -> dict[Node, Node]:
     if Apply("<=", (Const(0), AHEAD)) not in parts_of("&", normal):
         return {}
     return {Apply("<=", (AHEAD, Const(left))): window(left).node for left in found.at_most(AHEAD) if left >= 0}
-
-
-def _nodes(node: Node) -> Iterator[Node]:
-    yield node
-    for part in node.args if isinstance(node, Apply) else node.at if isinstance(node, Lookup) else ():
-        yield from _nodes(part)

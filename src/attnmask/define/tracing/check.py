@@ -60,7 +60,7 @@ def _differs(function: Function, sample: Sampled, name: str, device: Any) -> Exc
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             answers = list(RUNS[name](function, sample.at, device))
-    except Exception as error:
+    except Exception as error:  # a user's function raises what it likes; the caller tells of it
         return error
     for number, answer in answers:
         if type(answer) not in (bool, int) or bool(answer) != sample.truths[number]:
@@ -95,7 +95,7 @@ def _run_torch(function: Function, at: list[Position], device: Any) -> Answers:
     with torch.no_grad():
         try:
             answers = torch.vmap(tensor)(*columns()).tolist()
-        except Exception:
+        except Exception:  # whatever vmap lacks; what the function itself lacks is raised here again
             answers = [_item(function(*places)) for places in zip(*columns(), strict=True)]
     yield from enumerate(answers)
 
@@ -114,7 +114,7 @@ def _run_jax(function: Function, at: list[Position], device: Any) -> Answers:
     arrays = [jax.numpy.asarray(column) for column in zip(*at, strict=True)]
     try:
         answers = jax.vmap(lambda *places: jax.numpy.asarray(function(*places)))(*arrays).tolist()
-    except Exception:
+    except Exception:  # whatever vmap lacks; what the function itself lacks is raised here again
         for number in range(0, len(at), FEWER):
             yield number, _item(function(*(array[number] for array in arrays)))
     else:

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from attnmask.define.bounds.bounds import Intervals, Pair
-from attnmask.define.language import INDICES, Algebra, Apply, Const, Index, Lookup, Node, fold
+from attnmask.define.language import INDICES, Algebra, Const, Index, Lookup, Node, fold, nodes
 from attnmask.define.tables import Table
 
 COUNT = 128  # positions of one check, always: JAX compiles anew for every other number
@@ -85,7 +85,7 @@ def sampled(node: Node, lookups: Sequence[Lookup] = ()) -> Sampled:
         node: the trace.
         lookups: those that the function makes, also without effect on its result.
     """
-    drawn = list(dict.fromkeys(_candidates(node, [part for entry in lookups for part in _inside(entry)])))
+    drawn = list(dict.fromkeys(_candidates(node, [part for entry in lookups for part in nodes(entry)])))
     values = Values(drawn)
     truths = fold(node, values)
     for entry in lookups:
@@ -96,10 +96,10 @@ def sampled(node: Node, lookups: Sequence[Lookup] = ()) -> Sampled:
 
 
 def _candidates(node: Node, looked_up: list[Node]) -> Iterator[Position]:
-    nodes = [*_inside(node), *looked_up]
-    sizes = _sizes(nodes)
-    yield from islice(dict.fromkeys(_at_extremes(nodes, sizes)), 32)
-    yield from islice(dict.fromkeys(_near_constants(nodes, sizes)), 40)
+    inside = [*nodes(node), *looked_up]
+    sizes = _sizes(inside)
+    yield from islice(dict.fromkeys(_at_extremes(inside, sizes)), 32)
+    yield from islice(dict.fromkeys(_near_constants(inside, sizes)), 40)
     yield from (_fitting({"b": b, "q": q, "k": k}, sizes) for b in (0, 1) for q in range(4) for k in range(3))
     chance, largest = random.Random(0), reach(node)
     for limit in (8, 64, 1024, largest):
@@ -107,21 +107,15 @@ def _candidates(node: Node, looked_up: list[Node]) -> Iterator[Position]:
         yield from (_fitting({name: chance.randrange(most[name]) for name in INDICES}, sizes) for _ in range(10))
 
 
-def _inside(node: Node) -> Iterator[Node]:
-    yield node
-    for part in node.args if isinstance(node, Apply) else node.at if isinstance(node, Lookup) else ():
-        yield from _inside(part)
-
-
 def _fitting(at: dict[str, int], sizes: dict[str, int]) -> Position:
     b, h, q, k = (max(0, min(at.get(name, 0), sizes.get(name, WORD) - 1)) for name in INDICES)
     return b, h, q, k
 
 
-def _sizes(nodes: list[Node]) -> dict[str, int]:
+def _sizes(inside: list[Node]) -> dict[str, int]:
     """How far each position goes by the tables that it looks up directly."""
     sizes: dict[str, int] = {}
-    for node in nodes:
+    for node in inside:
         if isinstance(node, Lookup):
             for place, size in zip(node.at, node.table.shape, strict=True):
                 if isinstance(place, Index):
@@ -129,9 +123,9 @@ def _sizes(nodes: list[Node]) -> dict[str, int]:
     return sizes
 
 
-def _at_extremes(nodes: list[Node], sizes: dict[str, int]) -> Iterator[Position]:
+def _at_extremes(inside: list[Node], sizes: dict[str, int]) -> Iterator[Position]:
     """Pairs of places with the smallest and the largest entries, where differences and sums are widest."""
-    places = [place for node in dict.fromkeys(nodes) if isinstance(node, Lookup) for place in _extremes(node)]
+    places = [place for node in dict.fromkeys(inside) if isinstance(node, Lookup) for place in _extremes(node)]
     for one in places:
         for other in places:
             yield _fitting({**other, **one}, sizes)
@@ -157,9 +151,9 @@ def _coordinates(place: int, shape: tuple[int, ...]) -> list[int]:
     return found[::-1]
 
 
-def _near_constants(nodes: list[Node], sizes: dict[str, int]) -> Iterator[Position]:
+def _near_constants(inside: list[Node], sizes: dict[str, int]) -> Iterator[Position]:
     """Where a position, or the distance of two, is a constant of the function, one less or one more."""
-    constants = {abs(int(node.value)) for node in nodes if isinstance(node, Const)} - {0, 1}
+    constants = {abs(int(node.value)) for node in inside if isinstance(node, Const)} - {0, 1}
     for step in (0, -1, 1):
         for number in sorted(constants):
             place = min(number + step, LARGEST)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from attnmask.define.bounds.bounds import RULES, Intervals, Pair
-from attnmask.define.language import Apply, Const, Index, Lookup, Node, join
+from attnmask.define.language import Apply, Const, Index, Lookup, Node, join, parts_of
 from attnmask.define.mask import Mask, Term, check_divisor
 from attnmask.define.text.notation import text_of
 from attnmask.define.tracing.dtypes import LIMIT, check_range, promoted
@@ -39,8 +39,7 @@ class Seen:
 
     def measure(self, node: Node) -> None:
         """Refuse an expression that doubles again and again, as ``x = x + x`` does."""
-        parts = node.args if isinstance(node, Apply) else node.at if isinstance(node, Lookup) else ()
-        size = 1 + sum(self.sizes.get(id(part), (part, 1))[1] for part in parts)
+        size = 1 + sum(self.sizes.get(id(part), (part, 1))[1] for part in parts_of(node))
         if size > MOST_PARTS:
             raise TypeError(f"the expression has more than {MOST_PARTS} parts")
         self.sizes[id(node)] = (node, size)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from attnmask.define.fit import fit
 from attnmask.define.frame import Frame
-from attnmask.define.language import Apply, Index, Lookup, Node
+from attnmask.define.language import Index, Lookup, Node, nodes
 from attnmask.define.mask import Mask
 from attnmask.define.normal.linear import linear
 from attnmask.define.tables import SparseTable
@@ -34,7 +33,7 @@ def bounded(mask: Mask) -> Place | None:
     Args:
         mask: any mask. A table that is looked up at ``q + c`` and has n entries covers queries -c .. n - 1 - c.
     """
-    lookups = list(_lookups(mask.plain))
+    lookups = [node for node in nodes(mask.plain) if isinstance(node, Lookup)]
     covered = [_covered(node) for node in lookups]
     if not any(set(found) >= {Q, K} for found, node in zip(covered, lookups, strict=True) if _is_dense(node)):
         return None
@@ -67,11 +66,3 @@ def _covered(node: Lookup) -> dict[Node, tuple[int, int]]:
 
 def _common(ranges: list[tuple[int, int]]) -> tuple[int, int]:
     return max(start for start, _ in ranges), min(end for _, end in ranges)
-
-
-def _lookups(node: Node) -> Iterator[Lookup]:
-    """The look-ups of an expression without names."""
-    if isinstance(node, Lookup):
-        yield node
-    for part in node.args if isinstance(node, Apply) else node.at if isinstance(node, Lookup) else ():
-        yield from _lookups(part)
