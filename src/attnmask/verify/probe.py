@@ -23,6 +23,9 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 
+TOLERANCE = 1e-4  # of the largest output: other shapes are added up in another order, in 32 bits inside some modules
+
+
 class Tests(NamedTuple):
     """The tests of one relation: what is replaced in each, and which queries may not notice."""
 
@@ -118,6 +121,17 @@ def noise(subject: Subject, sequence: int, count: int, runs: int = 3) -> float:
     arrays = subject.copies(sequence, count)
     first = subject.run(arrays)
     return max(float(difference(first, subject.run(arrays)).max(initial=0.0)) for _ in range(runs - 1))
+
+
+def largest(values: Floats) -> float:
+    """The largest absolute value among the finite ones."""
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+
+
+def departed(found: Floats, expected: Floats, scale: float) -> tuple[Floats, NDArray[np.intp]]:
+    """By how much each row departs from the same one computed in another shape, and the rows beyond the tolerance."""
+    apart = difference(found, expected)
+    return apart, np.flatnonzero(~(apart <= TOLERANCE * scale))
 
 
 def difference(before: Floats, after: Floats) -> Floats:

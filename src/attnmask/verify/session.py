@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -119,9 +119,14 @@ class Session:
             return np.ones(self.subject.length, bool)
         return _real(given[sequence], name or "", real_is_true)
 
-    def with_subject(self, subject: Subject) -> Session:
-        """The same for another subject."""
-        return replace(self, subject=subject)
+    def mask_of(self, valid: Bools) -> NDArray[Any]:
+        """The padding mask, in the model's own polarity, that says which positions are real (batch, length)."""
+        return valid.astype(np.int64) if self.padding_input[1] else ~valid
+
+    def padded(self, subject: Subject, valid: Bools) -> Subject:
+        """A subject whose padding mask says for all sequences which positions (length,) are real."""
+        rows = np.repeat(valid[None], subject.batch, axis=0)
+        return subject.with_inputs(**{str(self.padding_input[0]): self.mask_of(rows)})
 
 
 def _real(given: NDArray[Any], name: str, real_is_true: bool) -> Bools:
@@ -164,7 +169,7 @@ def run(session: Session, file: ModuleType) -> Iterator[Found]:
     """What a file finds; where the model does not run in its situation, why."""
     try:
         yield from file.sections(session)
-    except Exception as error:
+    except Exception as error:  # a model raises what it likes where it does not take an input
         if file.NAME in MAIN:
             raise
         text = f"{type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else ''}"

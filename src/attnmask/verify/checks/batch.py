@@ -6,14 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from attnmask.verify.probe import difference, influence, mixed
+from attnmask.verify.probe import departed, influence, largest, mixed
 from attnmask.verify.report import Leak
 from attnmask.verify.session import Found, Session
 
 NAME = "batch"
 LEVEL = "quick"
 
-TOLERANCE = 1e-4  # of the largest output: other shapes are added up in another order
 DRAWS = 3
 FAINT = 1000.0  # units, beside what the sequence itself does: experts that get other numbers of tokens round otherwise
 
@@ -24,7 +23,7 @@ def sections(session: Session) -> Iterator[Found]:
     leaks: list[Leak] = []
     module = None
     own = influence(subject, 0, np.ones((1, subject.length), bool), session.seed)
-    faint = FAINT * subject.unit * float(own[np.isfinite(own)].max(initial=0.0))
+    faint = FAINT * subject.unit * largest(own)
     for place in (0, 1):
         arrays, changed, apart = mixed(subject, place, session.seed)
         rows = np.flatnonzero(apart > faint)
@@ -42,17 +41,16 @@ def _otherwise_alone(session: Session, seed: int) -> Iterator[Leak]:
     subject, length = session.subject.exact(), session.subject.length
     everything = np.ones((2, length), bool)
     arrays = subject.resampled(0, everything, seed)
-    name, real_is_true = session.padding_input
+    name, _ = session.padding_input
     valid = np.ones((2, length), bool)
     if name is not None:
         valid[0, length - max(1, length // 3) :] = False
-        arrays[name] = (valid if real_is_true else ~valid).astype(np.int64 if real_is_true else bool)
+        arrays[name] = session.mask_of(valid)
     together = subject.with_inputs(**arrays)
     found = together.run(arrays)
     for place in (0, 1):
         alone = together.run(together.copies(place, 1))
         rows = valid[place] if found.shape[1] == length else np.ones(found.shape[1], bool)
-        apart = difference(alone, found[place][None])[0] * rows
-        scale = float(np.abs(alone[np.isfinite(alone)]).max(initial=0.0))
-        for row in np.flatnonzero(~(apart <= TOLERANCE * scale)):
+        apart, others = departed(found[place], alone[0], largest(alone))
+        for row in others[rows[others]]:
             yield Leak(int(row), -1, float(apart[row]), None, place, 1 - place)

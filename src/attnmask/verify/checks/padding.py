@@ -16,7 +16,7 @@ LONGEST_DERIVED = 64  # positions, up to which derivatives are taken here, too
 
 def sections(session: Session) -> Iterator[Found]:
     """One section for each side."""
-    subject, (name, real_is_true) = session.subject, session.padding_input
+    subject, (name, _) = session.subject, session.padding_input
     if name is None:
         masks = session.masks
         hint = f"; one of {', '.join(masks)} may be one: write padding={masks[0]!r}" if masks else ""
@@ -26,7 +26,5 @@ def sections(session: Session) -> Iterator[Found]:
         return  # it was given, and is judged as it was
     pads, positions = max(1, subject.length // 3), np.arange(subject.length)
     for side, valid in (("right", positions < subject.length - pads), ("left", positions >= pads)):
-        array = np.repeat((valid if real_is_true else ~valid)[None], subject.batch, axis=0)
-        padded = subject.with_inputs(**{name: array.astype(np.int64) if real_is_true else array})
         derived = subject.length <= LONGEST_DERIVED
-        yield session.judge(f"{pads} {side} pads", padded, valid=valid, derived=derived)
+        yield session.judge(f"{pads} {side} pads", session.padded(subject, valid), valid=valid, derived=derived)

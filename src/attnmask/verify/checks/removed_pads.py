@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from attnmask.verify.probe import difference
+from attnmask.verify.probe import TOLERANCE, departed, largest
 from attnmask.verify.report import Leak
 from attnmask.verify.session import Found, Session, Skipped
 from attnmask.verify.subject import Subject
@@ -14,12 +14,10 @@ from attnmask.verify.subject import Subject
 NAME = "removed pads"
 LEVEL = "quick"
 
-TOLERANCE = 1e-4  # of the largest output: other shapes are added up in another order
-
 
 def sections(session: Session) -> Iterator[Found]:
     """One section, with a third of the positions as pads."""
-    subject, (name, real_is_true) = session.subject.exact(), session.padding_input
+    subject, (name, _) = session.subject.exact(), session.padding_input
     if name is None:
         yield Skipped(NAME, "no padding mask is known")
         return
@@ -29,7 +27,7 @@ def sections(session: Session) -> Iterator[Found]:
     pads = max(1, subject.length // 3)
     if subject.length - pads < 2:
         return
-    found = [_differing(subject, name, real_is_true, pads, left) for left in (False, True)]
+    found = [_differing(session, subject, pads, left) for left in (False, True)]
     leaks, module = (
         found[0] if all(leaks for leaks, _ in found) else ([], None)
     )  # some models take pads on one side only
@@ -37,12 +35,11 @@ def sections(session: Session) -> Iterator[Found]:
     yield session.compared(NAME, leaks, tests=2, module=module, note=note)
 
 
-def _differing(subject: Subject, name: str, real_is_true: bool, pads: int, left: bool) -> tuple[list[Leak], str | None]:
+def _differing(session: Session, subject: Subject, pads: int, left: bool) -> tuple[list[Leak], str | None]:
     """The outputs of real tokens that are others without the pads, and the first module that gives others."""
     positions = np.arange(subject.length)
     valid = positions >= pads if left else positions < subject.length - pads
-    mask = np.repeat((valid if real_is_true else ~valid)[None], subject.batch, axis=0)
-    padded = subject.with_inputs(**{name: mask.astype(np.int64 if real_is_true else bool)})
+    padded = session.padded(subject, valid)
     alone = padded.cut(subject.length - pads)
     if left:
         alone = alone.with_inputs(
@@ -52,12 +49,10 @@ def _differing(subject: Subject, name: str, real_is_true: bool, pads: int, left:
                 if alone.arrays[key].shape != padded.arrays[key].shape
             }
         )
-    found, expected = padded.run(padded.copies(0, 1))[:, valid], alone.run(alone.copies(0, 1))
-    apart = difference(found, expected)[0]
-    scale = float(np.abs(expected[np.isfinite(expected)]).max(initial=0.0))
-    rows = np.flatnonzero(~(apart <= TOLERANCE * scale)).tolist()
-    leaks = [Leak(row, int(np.flatnonzero(~valid)[0]), float(apart[row]), None) for row in rows]
+    expected = alone.run(alone.copies(0, 1))[0]
+    apart, rows = departed(padded.run(padded.copies(0, 1))[0, valid], expected, largest(expected))
+    leaks = [Leak(int(row), int(np.flatnonzero(~valid)[0]), float(apart[row]), None) for row in rows]
     module = None
     if leaks and not left:
-        module = subject.first_change(padded.copies(0, 1), alone.copies(0, 1), 0, rows[0], TOLERANCE)
+        module = subject.first_change(padded.copies(0, 1), alone.copies(0, 1), 0, leaks[0].query, TOLERANCE)
     return leaks, module

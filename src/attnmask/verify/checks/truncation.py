@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from attnmask.verify.case import Floats
-from attnmask.verify.probe import difference
+from attnmask.verify.probe import TOLERANCE, departed, largest
 from attnmask.verify.report import Leak
 from attnmask.verify.session import Found, Session
 from attnmask.verify.subject import Subject
 
 NAME = "truncation"
 LEVEL = "quick"
-
-TOLERANCE = 1e-4  # of the largest output: other shapes are added up in another order, in 32 bits inside some modules
 
 
 def sections(session: Session) -> Iterator[Found]:
@@ -26,7 +22,7 @@ def sections(session: Session) -> Iterator[Found]:
     if not lengths or subject.draws:
         return
     whole = subject.run(subject.copies(0, 1))[0]
-    scale = float(np.abs(whole[np.isfinite(whole)]).max(initial=0.0))
+    scale = largest(whole)
     leaks = [leak for one in lengths for leak in _differing(subject.cut(one), whole, one, scale)]
     module = None
     if leaks:
@@ -38,5 +34,5 @@ def sections(session: Session) -> Iterator[Found]:
 
 def _differing(cut: Subject, whole: Floats, length: int, scale: float) -> list[Leak]:
     """The outputs that are others than before the cut."""
-    apart = difference(cut.run(cut.copies(0, 1))[0], whole[:length])
-    return [Leak(int(row), length, float(apart[row]), None) for row in np.flatnonzero(~(apart <= TOLERANCE * scale))]
+    apart, rows = departed(cut.run(cut.copies(0, 1))[0], whole[:length], scale)
+    return [Leak(int(row), length, float(apart[row]), None) for row in rows]

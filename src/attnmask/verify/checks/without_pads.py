@@ -14,11 +14,11 @@ LEVEL = "quick"
 
 def sections(session: Session) -> Iterator[Found]:
     """One section for a mask that hides nothing, and one without a mask if it was given."""
-    subject, (name, real_is_true) = session.subject, session.padding_input
+    subject, (name, _) = session.subject, session.padding_input
     if name is None:
         yield Skipped(NAME, "no padding mask is known")
         return
-    nothing_hidden = np.full((subject.batch, subject.length), int(real_is_true), np.int64 if real_is_true else bool)
-    yield session.judge(f"{name} that hides nothing", subject.with_inputs(**{name: nothing_hidden}), derived=False)
+    full = session.padded(subject, np.ones(subject.length, bool))
+    yield session.judge(f"{name} that hides nothing", full, derived=False)
     if name in subject.arrays:
         yield session.judge(f"no {name}", subject.without(name), derived=False)
