@@ -47,6 +47,20 @@ def like(array: Array, original: Any) -> Any:
     return array.astype(original.dtype) if floats else array
 
 
+def library_of(model: Any, inputs: Any) -> str:
+    """Which library a model and its inputs belong to: ``"torch"``, ``"jax"``, or ``"numpy"`` for all others."""
+    if hasattr(model, "named_parameters"):
+        return "torch"
+    given = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
+    roots = {type(value).__module__.partition(".")[0] for value in given}
+    classes = {part.__module__.partition(".")[0] for part in type(model).__mro__}
+    if "torch" in roots:
+        return "torch"
+    keras = sys.modules.get("keras")
+    on_jax = "keras" in classes and keras is not None and keras.backend.backend() == "jax"
+    return "jax" if roots & {"jax", "jaxlib"} or "flax" in classes or on_jax else "numpy"
+
+
 def main_output(result: Any) -> Any:
     """The array that a model's result is about: itself, its logits or last hidden state, or its first array."""
     if is_array(result):
