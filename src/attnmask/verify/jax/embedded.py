@@ -38,7 +38,7 @@ def with_zeros(function: Callable[[Any], Any], ids: Any, length: int) -> tuple[C
             traced, [ids], [True], lambda value: value + next(rest) if value.shape.count(length) == 1 else value
         )[0][0]
 
-    return derivable, zeros
+    return jax.jit(derivable), zeros
 
 
 def _evaluated(traced: Any, values: Sequence[Any], of_ids: Sequence[bool], add: Add) -> tuple[list[Any], list[bool]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
@@ -34,10 +34,13 @@ class JaxSubject(Subject):
         self.doubled = self.trained = False
 
     def call(self, inputs: dict[str, Any]) -> Any:
-        with jax.enable_x64(True) if self.doubled else nullcontext():
+        with self._precision():
             if not self.trained:
                 return super().call(inputs)
             return self._fresh().call(inputs)
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        return jax.enable_x64(True) if self.doubled else nullcontext()
 
     def _fresh(self) -> Subject:
         """The same with a copy of the model: in training, a call moves statistics and draws on random numbers."""
@@ -47,15 +50,9 @@ class JaxSubject(Subject):
 
     def native(self, arrays: dict[str, Array]) -> dict[str, Any]:
         given = super().native(arrays)
-        if not self.doubled:
-            return given
-        with jax.enable_x64(True):
-            return {
-                name: jnp.asarray(self._outside(name, arrays[name]))
-                if name in arrays and arrays[name].dtype.kind == "f"
-                else value
-                for name, value in given.items()
-            }
+        floats = {name for name, array in arrays.items() if array.dtype.kind == "f"} if self.doubled else set()
+        with self._precision():
+            return given | {name: jnp.asarray(self._outside(name, arrays[name])) for name in floats}
 
     def in_double(self) -> Subject:
         other = self.with_inputs()
@@ -72,6 +69,10 @@ class JaxSubject(Subject):
         return other
 
     def gradients(self, sequence: int, groups: NDArray[np.bool_], seed: int) -> NDArray[np.float64] | None:
+        with self._precision():
+            return self._gradients(sequence, groups, seed)
+
+    def _gradients(self, sequence: int, groups: NDArray[np.bool_], seed: int) -> NDArray[np.float64] | None:
         native = self.native(self.copies(sequence, self.exactly or 1))
 
         def rows(value: Any) -> Any:

@@ -32,6 +32,14 @@ def as_module(model: Any) -> torch.nn.Module:
     return model if isinstance(model, torch.nn.Module) else Function(model)
 
 
+def evaluated(model: torch.nn.Module) -> torch.nn.Module:
+    """A module in eval mode; what was exported has the one that it was exported in."""
+    try:
+        return model.eval()
+    except NotImplementedError:
+        return model
+
+
 def copied(model: torch.nn.Module) -> torch.nn.Module:
     """A copy of a module that shares no weights and buffers with it, whatever else it holds."""
     try:

@@ -15,7 +15,7 @@ from attnmask.verify.layout import Layout
 from attnmask.verify.subject import Subject, repeatable
 from attnmask.verify.torch import cache
 from attnmask.verify.torch.gradients import Change, Leaf, jacobian, steepness
-from attnmask.verify.torch.modules import Function, argument_names, as_module, copied, in_torch, randomise
+from attnmask.verify.torch.modules import Function, argument_names, as_module, copied, evaluated, in_torch, randomise
 from attnmask.verify.torch.parts import Place, Work, rows_differ, watched
 
 
@@ -38,7 +38,7 @@ class TorchSubject(Subject):
         fresh_weights: bool = True,
         seed: int = 0,
     ) -> None:
-        self.model: torch.nn.Module = copied(as_module(model)).eval()
+        self.model: torch.nn.Module = evaluated(copied(as_module(model)))
         super().__init__(self.model, in_torch(self.model, inputs), vary, output, layout)
         if fresh_weights:
             randomise(self.model, seed)
