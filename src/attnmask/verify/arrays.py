@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -62,20 +63,25 @@ def library_of(model: Any, inputs: Any) -> str:
 
 
 def main_output(result: Any) -> Any:
-    """The array that a model's result is about: itself, its logits or last hidden state, or its first array."""
+    """The array that a model's result is about: itself, its logits or last hidden state, or its first with rows."""
     if is_array(result):
         return result
     for name in ("logits", "last_hidden_state"):
         if is_array(getattr(result, name, None)):
             return getattr(result, name)
-    values = (
-        list(result.values())
-        if isinstance(result, Mapping)
-        else list(result)
-        if isinstance(result, (tuple, list))
-        else []
-    )
-    found = next((value for value in values if is_array(value)), None)
+    found = next((array for array in _arrays(result) if array.ndim > 1), None)
     if found is None:
         raise InputError("the model gives an array", type(result).__name__, "Choose it with output=lambda result: ...")
     return found
+
+
+def _arrays(result: Any) -> Iterator[Any]:
+    """All arrays in a result, those in its parts too."""
+    if is_array(result):
+        yield result
+    elif isinstance(result, (Mapping, tuple, list)):
+        for part in result.values() if isinstance(result, Mapping) else result:
+            yield from _arrays(part)
+    elif dataclasses.is_dataclass(result):
+        for field in dataclasses.fields(result):
+            yield from _arrays(getattr(result, field.name))

@@ -48,6 +48,7 @@ def check(
     length_axis: int | tuple[int, ...] | None = None,
     lengths: Sequence[int] | None = None,
     padding: str | None = None,
+    mode: str = "eval",
     fresh_weights: bool = True,
     seed: int = 0,
     progress: Progress | None = None,
@@ -78,6 +79,7 @@ def check(
         lengths: the lengths to try, instead of those near the given one.
         padding: the name of the padding mask among the inputs, if it is not known by its name; 1 means a real token, or
             padding where the name says "pad".
+        mode: ``"eval"``, or ``"train"`` to try every situation in training mode.
         fresh_weights: give the copy random weights, so that zero-initialised gates and tiny weights hide no path.
         seed: of everything random.
         progress: called with a sentence at the start of each step.
@@ -90,7 +92,7 @@ def check(
     """
     allowed = causal() if allowed is None else given(allowed)
     files = chosen(scenarios)
-    subject = _subject(model, inputs, vary, output, fresh_weights, seed)
+    subject = _in_mode(_subject(model, inputs, vary, output, fresh_weights, seed), mode)
     subject, notes = _arranged(subject, allowed, frame, (batch_axis, length_axis), seed)
     _check_frame(frame, subject)
     session = Session(
@@ -137,6 +139,15 @@ def _subject(
 
         return JaxSubject(model, inputs, vary, output)
     return Subject(model, inputs, vary, output)
+
+
+def _in_mode(subject: Subject, mode: str) -> Subject:
+    if mode == "eval":
+        return subject
+    training = subject.in_training() if mode == "train" else None
+    if training is None:
+        raise InputError("a mode is 'eval', or 'train' for what has one", repr(mode), "Write mode='eval'")
+    return training
 
 
 def _arranged(

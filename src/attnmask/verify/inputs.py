@@ -43,7 +43,7 @@ class Inputs:
 
     def __init__(self, inputs: Any, vary: str | Sequence[str] | None = None, layout: Layout | None = None) -> None:
         self.named = isinstance(inputs, Mapping)
-        self.inputs = _with_arrays(dict(inputs) if self.named else {"inputs": inputs}, vary)
+        self.inputs = with_arrays(dict(inputs) if self.named else {"inputs": inputs}, vary)
         self.varied = _varied(self.inputs, vary)
         self.vary = self.varied[0]
         originals = {name: to_numpy(value) for name, value in self.inputs.items() if is_array(value)}
@@ -156,6 +156,13 @@ class Inputs:
             **{name: self.arrays[name][..., :length, :length] for name in pairs},
         )
 
+    def of_batch(self: Self, count: int, seed: int) -> Self:
+        """The same with so many sequences: the first ones, or more of random content."""
+        rows = np.arange(count) % self.batch
+        arrays = {name: array[rows] if self._has_batch(name) else array for name, array in self.arrays.items()}
+        new = np.broadcast_to((np.arange(count) >= self.batch)[:, None], (count, self.length))
+        return self.with_inputs(**{**arrays, **self._replaced(arrays, new, np.random.default_rng(seed))})
+
     def _goes_along(self, name: str, array: Array) -> bool:
         """Whether an input has one entry for each position of the varied one: its masks and positions, no other content."""
         if name in self.varied:
@@ -243,7 +250,8 @@ class Inputs:
         }
 
     def _outside(self, name: str, array: Array) -> Array:
-        if name not in self.laid_out:
+        added = name not in self.inputs and len(self.sizes) > 1  # a mask of what has rows and columns has them, too
+        if name not in self.laid_out and not added:
             return array
         sizes = self.sizes if len(self.sizes) > 1 else (array.shape[1],)
         return np.asarray(self.layout.outside(array, sizes))
@@ -265,7 +273,7 @@ def _own(value: Any) -> Any:
         return value
 
 
-def _with_arrays(inputs: dict[str, Any], vary: str | Sequence[str] | None) -> dict[str, Any]:
+def with_arrays(inputs: dict[str, Any], vary: str | Sequence[str] | None) -> dict[str, Any]:
     """Lists of numbers as arrays, where they are what is varied."""
     asked = [vary] if isinstance(vary, str) else list(vary or ())
     known = (*asked, *MAIN_INPUTS, *PADDING_NAMES, *(["inputs"] if len(inputs) == 1 else []))

@@ -34,6 +34,8 @@ def judged(case: Case, say: Progress, *, derived: bool = True, most: int | None 
     case = case.judging(~lives.nan)
     perturbed = perturbation.evidence(case, most)
     say(f"{case.name}: {len(perturbed.tests.replaced)} forbidden regions at {case.subject.length} positions")
+    if not case.forbidden.any():
+        notes.append("nothing is forbidden here: no position could leak into another")
     slopes = None
     if derived:
         say(f"{case.name}: gradients of {len(case.allowed)} output rows")

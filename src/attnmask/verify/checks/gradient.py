@@ -35,8 +35,8 @@ def evidence(case: Case) -> tuple[Floats | None, str]:
 
 
 def is_complete(case: Case) -> bool:
-    """Whether every output is derived on its own."""
-    return len(case.allowed) <= MOST_ROWS
+    """Whether every output is derived on its own, and every position replaced on its own."""
+    return bool(max(case.allowed.shape) <= MOST_ROWS)
 
 
 def _groups(allowed: Bools) -> Bools:

@@ -13,7 +13,7 @@ import torch
 
 from attnmask.errors import InputError
 from attnmask.verify.arrays import is_array
-from attnmask.verify.inputs import PADDING_INPUTS
+from attnmask.verify.inputs import PADDING_INPUTS, with_arrays
 
 
 class Function(torch.nn.Module):  # type: ignore[misc]  # torch is not analysed
@@ -101,7 +101,8 @@ def in_torch(model: torch.nn.Module, inputs: Any) -> dict[str, Any] | Any:
         if first not in PADDING_INPUTS:
             return _tensor(inputs, model)
         inputs = {first: inputs}
-    return {name: _tensor(value, model) if isinstance(value, np.ndarray) else value for name, value in inputs.items()}
+    arrays = with_arrays(dict(inputs), None)
+    return {name: _tensor(value, model) if isinstance(value, np.ndarray) else value for name, value in arrays.items()}
 
 
 def _tensor(value: Any, model: torch.nn.Module) -> Any:
