@@ -50,6 +50,7 @@ class Inputs:
         if originals[self.vary].ndim == 1:
             originals = {name: array[None] for name, array in originals.items()}
         self.words: NDArray[np.int64] | None = None  # that content is drawn from, if it is said
+        self.loudness = 1.0  # of drawn floats, beside the largest given one
         self._place(originals, layout or usual(originals[self.vary], channels_first=self._channels_first))
 
     def _place(self, originals: dict[str, Array], layout: Layout) -> None:
@@ -129,6 +130,18 @@ class Inputs:
         """The same, whose content is drawn from these ids."""
         other = self.with_inputs()
         other.words = words
+        return other
+
+    def louder(self: Self, times: float) -> Self:
+        """The same, whose drawn floats are so many times larger."""
+        other = self.with_inputs()
+        other.loudness = times
+        return other
+
+    def with_option(self: Self, name: str, value: Any) -> Self:
+        """The same with an argument that is no array."""
+        other = self.with_inputs()
+        other.inputs = {**self.inputs, name: value}
         return other
 
     def at_length(self: Self, length: int, seed: int) -> Self:
@@ -231,7 +244,7 @@ class Inputs:
             drawn = draw.integers(0, len(words), array.shape)
             drawn = np.where(words[drawn] == array, (drawn + 1) % len(words), drawn)  # never the old id
             return np.where(where, words[drawn], array).astype(array.dtype)
-        scale = max(1.0, float(np.abs(array).max()))
+        scale = self.loudness * max(1.0, float(np.abs(array).max()))
         noise = draw.normal(0.0, scale, array.shape)
         return np.where(where, noise, array).astype(array.dtype)
 

@@ -117,6 +117,11 @@ class Subject(Inputs):
             return self
         return double or self
 
+    @property
+    def sizes_inside(self) -> dict[str, int]:
+        """The sizes of blocks, chunks and windows that a model counts in, by name."""
+        return {}
+
     # What a subject of some library can do beside:
 
     def in_double(self) -> Subject | None:
@@ -133,6 +138,14 @@ class Subject(Inputs):
 
     def with_weights(self, times: float) -> Subject | None:
         """The same subject with all matrices of weights larger; None where it has none."""
+        return None
+
+    def with_attention(self, kind: str) -> Subject | None:
+        """The same subject with another implementation of attention; None where there is no choice, or this is it."""
+        return None
+
+    def checkpointed(self) -> Subject | None:
+        """The same subject with gradient checkpointing, in training mode; None where it has none."""
         return None
 
     def gradients(self, sequence: int, groups: NDArray[np.bool_], seed: int) -> NDArray[np.float64] | None:

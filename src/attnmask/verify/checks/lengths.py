@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from attnmask.verify.session import Found, Session
+from attnmask.verify.session import Found, Session, Skipped
 
 NAME = "lengths"
 LEVEL = "quick"
@@ -15,10 +15,18 @@ MOST = 12  # tests per length
 
 
 def sections(session: Session) -> Iterator[Found]:
-    """One section for each length."""
-    for length in session.lengths or _near(session.subject.length):
+    """One section for each length; then the sizes of the model that none of them crossed."""
+    lengths = session.lengths or tuple(_near(session.subject.length))
+    for length in lengths:
         yield session.judge(
             f"length {length}", session.subject.at_length(length, session.seed), derived=False, most=MOST
+        )
+    longest = max((*lengths, session.subject.length))
+    beyond = {name: size for name, size in session.subject.sizes_inside.items() if size >= longest}
+    if beyond:
+        said = ", ".join(f"{name}={size}" for name, size in beyond.items())
+        yield Skipped(
+            "longer", f"no length crossed the model's own sizes {said}: write lengths=[{max(beyond.values()) + 1}]"
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from attnmask.verify.report import Section
+from attnmask.verify.report import GOOD, Section
 from attnmask.verify.session import Found, Session, Skipped
 
 NAME = "padding"
@@ -26,10 +26,10 @@ def sections(session: Session) -> Iterator[Found]:
     if name in subject.arrays:
         return  # it was given, and is judged as it was
     found = list(_sides(session))
-    leaking = [section for section in found if section.outcome == "leak"]
-    if subject.queries != subject.length and len(leaking) == 1:  # pooled at the first position, or at the last
-        yield from (section for section in found if section not in leaking)
-        yield Skipped(leaking[0].name, "outputs are not one for each position, and read one that is a pad there")
+    odd = [section for section in found if section.outcome not in GOOD]
+    if subject.queries != subject.length and len(odd) == 1:  # pooled at the first position, or at the last
+        yield from (section for section in found if section not in odd)
+        yield Skipped(odd[0].name, "outputs are not one for each position, and read one that is a pad there")
         return
     yield from found
 

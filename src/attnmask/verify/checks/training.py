@@ -13,7 +13,10 @@ MOST = 6  # tests, each in runs of its own: in training mode, copies in one batc
 
 
 def sections(session: Session) -> Iterator[Found]:
-    """One section, where there is such a mode."""
-    training = session.subject.in_training()
-    if training is not None:
-        yield session.judge(NAME, training, valid=session.valid(0), derived=False, most=MOST)
+    """One section, where there is such a mode, and one with gradient checkpointing."""
+    for name, subject in {
+        NAME: session.subject.in_training(),
+        "gradient checkpointing": session.subject.checkpointed(),
+    }.items():
+        if subject is not None:
+            yield session.judge(name, subject, valid=session.valid(0), derived=False, most=MOST)

@@ -18,7 +18,7 @@ FRAMES = 32  # of a spectrogram
 class Made(NamedTuple):
     """One way to call a model: its inputs, and the axis or axes of positions of those that have unusual ones."""
 
-    inputs: dict[str, torch.Tensor]
+    inputs: dict[str, Any]
     axes: dict[str, int | tuple[int, ...]]
 
 
@@ -46,7 +46,10 @@ class Maker:
             if names:
                 made = {name: MAKERS[name](self) for name in names}
                 given = {name: value for name, value in made.items() if value is not None}
-                yield Made(given, {name: AXES[name](self) for name in given if name in AXES})
+                axes = {name: AXES[name](self) for name in given if name in AXES}
+                yield Made(given, axes)
+                if "use_cache" in self.known:  # some caches do not take every model
+                    yield Made({**given, "use_cache": False}, axes)
 
     def size(self, *names: str, default: int) -> int:
         """The first of some settings that the configuration, or a part of it, has."""

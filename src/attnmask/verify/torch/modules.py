@@ -133,3 +133,21 @@ def randomise(model: torch.nn.Module, seed: int) -> None:
                 weight.copy_(drawn / math.sqrt(fan) if weight.std() > 0 or weight.dim() == 2 else drawn * 0.2)
             elif bool((weight == weight.flatten()[0]).all()):
                 weight.add_(drawn * 0.2)
+
+
+SIZES = ("chunk", "block", "window", "bucket", "local_attention")  # in names of what is counted in positions
+OTHER = ("mlp", "num", "list", "layer", "per", "max", "hop")  # in names of what is not
+
+
+def sizes_of(model: torch.nn.Module) -> dict[str, int]:
+    """The sizes of blocks, chunks and windows that a model and its configuration name."""
+    holders = [getattr(model, "config", None), *model.modules()]
+    named = [(name, value) for holder in holders if holder is not None for name, value in vars(holder).items()]
+    return {
+        name: value
+        for name, value in named
+        if isinstance(value, int)
+        and not isinstance(value, bool)
+        and any(part in name for part in SIZES)
+        and not any(part in name for part in OTHER)
+    }

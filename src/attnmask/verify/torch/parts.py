@@ -9,7 +9,6 @@ import torch
 
 from attnmask.verify.torch.modules import Function
 
-
 CLOSED = (Function, torch.jit.ScriptModule)
 
 

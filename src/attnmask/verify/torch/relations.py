@@ -33,8 +33,9 @@ def relations(model: torch.nn.Module, config: Any, made: Made) -> Iterator[tuple
     """For each input that has content, the decoder's first."""
     two_sides = getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in made.inputs
     for name in (name for name in READERS if name in made.inputs):
-        by_order = name == "decoder_input_ids" if two_sides else name == "input_ids" and _generates(model, config)
-        options: dict[str, Any] = {"output": _rows(name, made.inputs[name].shape[-1])}
+        one_side = name == "input_ids" and not two_sides
+        by_order = name == "decoder_input_ids" or (one_side and _generates(model, config))
+        options: dict[str, Any] = {"output": _rows(model, made, name)}
         if name in made.axes:
             options |= {"batch_axis": 0, "length_axis": made.axes[name]}
         yield name, Relation(causal() if by_order else everything(), options)
@@ -59,13 +60,15 @@ def _always_causal(model: torch.nn.Module) -> bool:
     return True in flags and False not in flags
 
 
-def _rows(name: str, length: int) -> Callable[[Any], Any]:
+def _rows(model: torch.nn.Module, made: Made, name: str) -> Callable[[Any], Any]:
     """Takes a result to (batch, rows, ...): of several encoders that of the one; one output per sequence is one row."""
     part = f"{READERS[name]}_model_output"
 
-    def output(result: Any) -> Any:
+    def chosen(result: Any) -> Any:
         own = result.get(part) if hasattr(result, "get") else None
-        found = main_output(result if own is None else own)
-        return found[:, None] if found.ndim == 2 and found.shape[1] != length else found
+        return main_output(result if own is None else own)
 
-    return output
+    with torch.no_grad():
+        shape = chosen(model(**made.inputs)).shape
+    one_each = len(shape) == 2 and shape[1] != made.inputs[name].shape[-1]
+    return (lambda result: chosen(result)[:, None]) if one_each else chosen

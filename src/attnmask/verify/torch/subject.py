@@ -15,7 +15,16 @@ from attnmask.verify.layout import Layout
 from attnmask.verify.subject import Subject, repeatable
 from attnmask.verify.torch import cache
 from attnmask.verify.torch.gradients import Change, Leaf, jacobian, steepness
-from attnmask.verify.torch.modules import Function, argument_names, as_module, copied, evaluated, in_torch, randomise
+from attnmask.verify.torch.modules import (
+    Function,
+    argument_names,
+    as_module,
+    copied,
+    evaluated,
+    in_torch,
+    randomise,
+    sizes_of,
+)
 from attnmask.verify.torch.parts import Place, Work, rows_differ, watched
 
 
@@ -68,6 +77,10 @@ class TorchSubject(Subject):
             one for value in named for one in (value if isinstance(value, (list, tuple)) else [value])
         ]
         return np.unique([one for one in found if isinstance(one, int)]).astype(np.int64)
+
+    @property
+    def sizes_inside(self) -> dict[str, int]:
+        return sizes_of(self.model)
 
     @property
     def vocabulary(self) -> NDArray[np.int64]:
@@ -139,6 +152,25 @@ class TorchSubject(Subject):
         other = self._with_copy()
         other.model.train()
         other.at_once = 1
+        return other
+
+    def with_attention(self, kind: str) -> TorchSubject | None:
+        own = getattr(getattr(self.model, "config", None), "_attn_implementation", None)
+        if own in (None, kind) or not hasattr(self.model, "set_attn_implementation"):
+            return None
+        other = self._with_copy()
+        try:
+            other.model.set_attn_implementation(kind)
+        except ValueError:  # a model without it
+            return None
+        return other
+
+    def checkpointed(self) -> TorchSubject | None:
+        if not getattr(self.model, "supports_gradient_checkpointing", False):
+            return None
+        other = self.in_training()
+        if other is not None:
+            other.model.gradient_checkpointing_enable({"use_reentrant": False})
         return other
 
     def _with_copy(self) -> TorchSubject:

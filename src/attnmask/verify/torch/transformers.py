@@ -31,6 +31,7 @@ SMALL: dict[str, int] = {
     **dict.fromkeys(("hidden_size_per_layer_input", "mamba_n_heads"), 8),
     **dict.fromkeys(("q_lora_rank", "kv_lora_rank"), 16),
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"), 4),
+    **dict.fromkeys(("chunk_size", "mamba_chunk_size", "mamba2_chunk_size"), 4),  # so that inputs cross it, and fill it
     **dict.fromkeys(("image_size", "img_size"), 32),
     **dict.fromkeys(("patch_size", "prediction_length", "patch_length", "patch_stride"), 4),
     **dict.fromkeys(("max_source_positions", "context_length"), 16),
@@ -60,6 +61,8 @@ ATTEMPTS = (
     SMALL,
     SMALL | UNGROUPED,
     SMALL | HEAD_SIZES | UNGROUPED | dict.fromkeys(LAYERS, 8),  # hybrids with attention in every fourth layer
+    SMALL | {"head_dim": 8, "num_heads": 8},  # state-space models that are twice as wide inside
+    SMALL | dict.fromkeys(("hidden_size", "d_model"), 512),  # where rotations of images need 128 for each head
     {name: size for name, size in (SMALL | HEAD_SIZES).items() if name not in LAYERS},  # where a list counts the layers
     LAYERS,
 )
@@ -152,7 +155,9 @@ def small_config(config_class: type[Any], sizes: dict[str, int], required: tuple
     for name in getattr(default, "sub_configs", {}):
         part = getattr(default, name, None)
         if part is not None:
-            values[name] = small_config(type(part), sizes, required, decoder=decoder).to_dict()
+            two_sided = name == "decoder"
+            small = small_config(type(part), sizes, required, decoder=decoder or two_sided).to_dict()
+            values[name] = small | ({"add_cross_attention": True} if two_sided else {})
     return config_class(**values, **special)
 
 
