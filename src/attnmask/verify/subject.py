@@ -115,8 +115,8 @@ class Subject:
 
     def exact(self) -> Subject:
         """The same subject in float64, if it runs in it."""
-        double = self.in_double()
         try:
+            double = self.in_double()
             if double is not None:
                 double.run(double.copies(0, 1))
         except RuntimeError:  # a kernel without float64
@@ -235,10 +235,6 @@ class Subject:
 
     def in_format(self, name: str) -> Subject | None:
         """The same subject with weights in another number format; None where it has no weights, or this format."""
-        return None
-
-    def first_cache_difference(self, chunks: list[int]) -> tuple[int, float] | None:
-        """The position at which decoding in chunks departs from one pass, and how far; None if it does not."""
         return None
 
     def with_words(self, words: NDArray[np.int64]) -> Subject:

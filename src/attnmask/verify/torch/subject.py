@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from attnmask.verify.arrays import Array, unit_of
 from attnmask.verify.subject import PADDING_INPUTS, Subject, repeatable
-from attnmask.verify.torch import cache
 
 AT_ONCE = 16  # derivatives
 
@@ -123,11 +122,6 @@ class TorchSubject(Subject):
             }
         other.embeddings = list(other._embeddings()) if other.holds_ids else []
         return other
-
-    def first_cache_difference(self, chunks: list[int]) -> tuple[int, float] | None:
-        ids = torch.from_numpy(np.ascontiguousarray(self.arrays[self.vary][:1]))
-        found = cache.first_difference(self.model, ids, chunks, self.output)
-        return None if found is None else (found.position, found.size)
 
     def in_training(self) -> TorchSubject:
         """A copy in training mode, which runs one sequence at a time."""
