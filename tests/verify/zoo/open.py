@@ -2,8 +2,6 @@
 
 LARGER_WEIGHTS = "found with scenarios='thorough' only: larger weights"
 REMOVED_PADS = "needs pads on the left removed, which right models without positions of their own do not survive"
-REAL_BATCH = "needs different documents, or sequences, in one batch as they are given"
-SAID_OF_THE_BATCH = "is found as a leak of the batch, not of the pads in it"
 MODULE_OF_GRADIENT = "needs the module located where gradients alone see the leak (or where training mode does)"
 
 OPEN: dict[str, str] = {
@@ -11,9 +9,6 @@ OPEN: dict[str, str] = {
     "maximum of hidden keys": LARGER_WEIGHTS,
     "fill in float16": LARGER_WEIGHTS,
     "positions count left pads": REMOVED_PADS,
-    "padding mask of the first row": SAID_OF_THE_BATCH,
-    "documents of the first row": REAL_BATCH,
-    "batch norm over the batch": REAL_BATCH,
     "fill -50": MODULE_OF_GRADIENT,
     "is_causal hint": MODULE_OF_GRADIENT,
 }

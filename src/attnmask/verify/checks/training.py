@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from attnmask.verify.session import Found, Session
+from attnmask.verify.together import OWN, mixing
 
 NAME = "training mode"
 LEVEL = "quick"
@@ -13,7 +14,12 @@ MOST = 6  # tests, each in runs of its own: in training mode, copies in one batc
 
 
 def sections(session: Session) -> Iterator[Found]:
-    """One section, where there is such a mode."""
+    """One section for a sequence alone and, if it leaks nothing, one for two in a batch, where there is such a mode."""
     training = session.subject.in_training()
-    if training is not None:
-        yield session.judge(NAME, training, valid=session.valid(0), derived=False, most=MOST)
+    if training is None:
+        return
+    alone = session.judge(NAME, training, valid=session.valid(0), derived=False, most=MOST)
+    yield alone
+    if alone.outcome != "leak":
+        leaks, module = mixing(training, session.seed)
+        yield session.compared(f"{NAME}, batch", leaks, tests=2, allowed=OWN, module=module)
