@@ -155,11 +155,11 @@ def _empty(subject: TorchSubject, way: Way) -> Any:
     """The cache of the first call: the model's own choice, or one of a fixed size."""
     if way.spare is None:
         return None
-    if not hasattr(getattr(subject.model, "config", None), "get_text_config"):
+    if not getattr(subject.model, "_can_compile_fullgraph", False):
         raise InputError(
-            "a cache of a fixed size is made from a configuration of transformers",
-            type(subject.model).__name__,
-            "Give the model its configuration as .config",
+            "a model that takes a cache of a fixed size says so",
+            f"{type(subject.model).__name__} without _can_compile_fullgraph = True",
+            "Decode it with a cache that grows",
         )
     from attnmask.verify.torch.transformers_cache import static_cache
 
