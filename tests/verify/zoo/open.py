@@ -1,7 +1,7 @@
 """What ``am.check`` does not get right yet: the model's name, and what has to be tried or said."""
 
 LARGER_WEIGHTS = "found with scenarios='thorough' only: larger weights"
-REMOVED_PADS = "needs pads on the left removed, which right models without positions of their own do not survive"
+REMOVED_PADS = "counts positions itself and cannot be told them: right models without position_ids do just that"
 MODULE_OF_GRADIENT = "needs the module located where gradients alone see the leak (or where training mode does)"
 
 OPEN: dict[str, str] = {

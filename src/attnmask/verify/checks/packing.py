@@ -20,7 +20,8 @@ import numpy as np
 
 from attnmask.verify.documents import documents_of
 from attnmask.verify.excerpt import excerpt, merged
-from attnmask.verify.probe import departed, difference, largest
+from attnmask.verify.positions import POSITIONS, placed, tells_positions
+from attnmask.verify.probe import departed, largest
 from attnmask.verify.report import Leak
 from attnmask.verify.session import Found, Session, Skipped
 from attnmask.verify.subject import Subject
@@ -29,7 +30,6 @@ from attnmask.verify.together import first_module
 NAME = "packing"
 LEVEL = "quick"
 
-POSITIONS = "position_ids"
 KINDS = ("after", "merged", "before")
 MEANS = {
     "after": "a document gives other outputs without what follows it",
@@ -72,15 +72,15 @@ def sections(session: Session) -> Iterator[Found]:
 def _section(session: Session, name: str, sequence: int, documents: Documents) -> Found:
     subject = session.subject.exact()
     packed = subject.with_inputs(**subject.copies(sequence, 1))
-    told = _tells_positions(packed)
+    told = tells_positions(packed)
     kinds = [kind for kind in KINDS if not (told and kind == "merged")]  # then the last one says as much
     for kind in kinds:
         found = _found(packed, documents, kind, session.seed)
         if found and kind == "before" and not told:
-            placed = _placed(packed)
-            if placed is None:
+            counted = placed(packed, np.arange(packed.length)[None])
+            if counted is None:
                 return Skipped(name, _why(found[0]))
-            packed, found = placed, _found(placed, documents, kind, session.seed)
+            packed, found = counted, _found(counted, documents, kind, session.seed)
         if found:
             key = found[0].part.stop if kind == "after" else found[0].part.start - 1
             leaks = [Leak(one.row, key, one.size, None, sequence) for one in found]
@@ -124,17 +124,3 @@ def _parts(packed: Subject, documents: Documents, kind: str) -> Iterator[Part]:
             yield Part(start, stop, merged(packed, start), 0)
         elif kind == "before" and start:
             yield Part(start, stop, excerpt(packed, start, stop), start)
-
-
-def _tells_positions(packed: Subject) -> bool:
-    return any("position" in name and packed._goes_along(name, array) for name, array in packed.arrays.items())
-
-
-def _placed(packed: Subject) -> Subject | None:
-    """The same sequence with positions counted from its start as an input; None where the model uses none."""
-    if POSITIONS not in getattr(packed, "parameters", ()):
-        return None
-    places = np.arange(packed.length)[None]
-    placed, turned = (packed.with_inputs(**{POSITIONS: places[:, ::step]}) for step in (1, -1))
-    moved = difference(placed.run(placed.copies(0, 1))[0], turned.run(turned.copies(0, 1))[0])
-    return placed if moved.any() else None
