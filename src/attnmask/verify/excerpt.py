@@ -66,10 +66,10 @@ def _with_longest(subject: Subject) -> Subject:
 def _part(subject: Subject, name: str, array: Array, start: int, stop: int) -> Array:
     if BORDERS in name:
         return np.unique(np.clip(array - start, 0, stop - start)).astype(array.dtype)
+    if is_of_pairs(subject, name, array):
+        return array[..., start:stop, start:stop]
     if subject._goes_along(name, array):
         return array[:, start:stop]
-    if array.shape[-2:] == (subject.length, subject.length):
-        return array[..., start:stop, start:stop]
     if _is_unknown(subject, name, array):
         raise InputError(
             "inputs of a part of a sequence go along its positions, or along pairs of them",
@@ -77,6 +77,12 @@ def _part(subject: Subject, name: str, array: Array, start: int, stop: int) -> A
             "Give the borders of documents as position_ids, as a mask, or as cu_seqlens",
         )
     return array
+
+
+def is_of_pairs(subject: Subject, name: str, array: Array) -> bool:
+    """Whether an input has an entry for each pair of positions; as many sequences as positions are none."""
+    square = name != subject.vary and array.shape[-2:] == (subject.length, subject.length)
+    return square and (array.ndim > 2 or not subject._goes_along(name, array))
 
 
 def _is_unknown(subject: Subject, name: str, array: Array) -> bool:

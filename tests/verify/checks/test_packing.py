@@ -254,3 +254,16 @@ def test_parts_and_merged_documents_keep_what_is_not_about_positions():
         "attention_mask": (1, 3),
     }
     assert merged(subject, 3).arrays["attention_mask"].all()
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (1, 6, 6), (1, 1, 6, 6), (6, 1, 6, 6)])
+def test_pairs_are_cut_along_both_axes(shape):
+    inputs = {"x": np.ones((6 if len(shape) == 4 and shape[0] == 6 else 1, 6, 2)), "attention_mask": np.ones(shape)}
+    found = excerpt(Subject(lambda **inputs: inputs["x"], inputs), 2, 5).arrays
+    assert found["attention_mask"].shape == (*shape[:-2], 3, 3)
+
+
+def test_as_many_sequences_as_positions_are_no_pairs():
+    inputs = {"input_ids": np.ones((6, 6), int), "attention_mask": np.ones((6, 6), int)}
+    found = excerpt(Subject(lambda **inputs: inputs["input_ids"], inputs), 2, 5).arrays
+    assert {array.shape for array in found.values()} == {(6, 3)}

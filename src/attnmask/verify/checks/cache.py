@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnmask.errors import InputError
 from attnmask.verify.documents import documents_of
+from attnmask.verify.excerpt import is_of_pairs
 from attnmask.verify.positions import POSITIONS, takes_positions
 from attnmask.verify.report import Leak, Section
 from attnmask.verify.session import Found, Session, Skipped
@@ -38,6 +40,8 @@ def sections(session: Session) -> Iterator[Found]:
     for name in decoded.ways:
         try:
             yield decoded.section(name)
+        except InputError as error:
+            yield Skipped(f"{NAME}, {name}", str(error))
         except Exception as error:  # models and caches raise what they like where they do not fit each other
             text = str(error).splitlines()[0][:160] if str(error) else ""
             yield Skipped(f"{NAME}, {name}", f"{type(error).__name__}: {text}")
@@ -62,7 +66,7 @@ def _why_not(session: Session) -> str | None:
         return "outputs may depend on later positions, which a cache does not hold"
     if documents_of(case):
         return "a cache holds one document, and the sequence has several"
-    pairs = [name for name, array in subject.arrays.items() if array.shape[-2:] == (subject.length,) * 2]
+    pairs = [name for name, array in subject.arrays.items() if is_of_pairs(subject, name, array)]
     return f"{pairs[0]} says which pairs are visible, and would have to grow with the cache" if pairs else None
 
 

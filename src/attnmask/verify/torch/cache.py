@@ -145,10 +145,7 @@ def _takes_anything(model: torch.nn.Module) -> bool:
 
 
 def _rows(subject: TorchSubject, arrays: dict[str, Array], order: list[int]) -> dict[str, Array]:
-    return {
-        name: array[order] if subject._has_batch(name, subject.arrays[name]) else array
-        for name, array in arrays.items()
-    }
+    return {name: array[order] if array.shape[:1] == (subject.batch,) else array for name, array in arrays.items()}
 
 
 def _empty(subject: TorchSubject, way: Way) -> Any:
