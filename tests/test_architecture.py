@@ -100,6 +100,7 @@ def test_masks_are_drawn_and_counted_without_any_framework():
 
 
 PUBLIC = [
+    "Audit",
     "CounterExample",
     "Explanation",
     "Finding",
@@ -121,6 +122,7 @@ PUBLIC = [
     "block_diffusion",
     "blocks",
     "causal",
+    "audit",
     "check",
     "chunked",
     "diagnose",

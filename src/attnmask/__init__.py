@@ -84,6 +84,8 @@ from attnmask.run.attention import attention_weights as attention_weights
 
 # 5 verify: does a model leak?
 from attnmask.verify import testing as testing
+from attnmask.verify.audit import Audit as Audit
+from attnmask.verify.audit import audit as audit
 from attnmask.verify.check import check as check
 from attnmask.verify.flow import Flow as Flow
 from attnmask.verify.flow import flow as flow

@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,12 @@ def audit(options: argparse.Namespace) -> int:
         options.target,
         allowed=allowed,
         scenarios=options.scenarios,
+        vary=options.vary,
+        output=_part(options.output) if options.output else None,
+        inputs=_read_inputs(options.inputs) if options.inputs else None,
+        length=options.length,
+        batch=options.batch,
+        mode=options.mode,
         progress=lambda step: print(f"  .. {step}", file=sys.stderr, flush=True),
     )
     paths = found.save(options.out) if options.out else []
@@ -148,6 +154,33 @@ def _save(shown: Any, path: str | None) -> None:
         print(f"written: {path}", file=sys.stderr)
 
 
+def _part(path: str) -> Callable[[Any], Any]:
+    """Takes a result to one of its parts: names and numbers, joined by dots."""
+
+    def output(result: Any) -> Any:
+        for name in path.split("."):
+            try:
+                result = result[int(name)] if name.isdigit() else _named(result, name)
+            except (AttributeError, IndexError, KeyError) as error:
+                names = ", ".join(map(str, result)) if isinstance(result, Mapping) else type(result).__name__
+                raise InputError("--output names a part of the result", f"{path!r} of {names}", "Choose one") from error
+        return result
+
+    return output
+
+
+def _named(result: Any, name: str) -> Any:
+    return result[name] if isinstance(result, Mapping) and name in result else getattr(result, name)
+
+
+def _read_inputs(path: str) -> Any:
+    """Named arrays from .npz, or one array."""
+    if Path(path).suffix != ".npz":
+        return _read_array(path)
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
 def _read_array(path: str) -> Any:
     """An array from .npy, .npz (its only array) or .json (nested lists)."""
     readers: dict[str, Callable[[], Any]] = {
@@ -227,6 +260,12 @@ def _add_judges(commands: Any) -> None:
         default="thorough",
         help="quick, thorough, or names of situations to try the model in (default: thorough)",
     )
+    command.add_argument("--vary", metavar="NAME", help="the one input to probe (default: each that has content)")
+    command.add_argument("--output", metavar="PATH", help="what of the result to check, as last_hidden_state or 0")
+    command.add_argument("--inputs", metavar="FILE", help="other inputs: .npz of named arrays, or .npy or .json")
+    command.add_argument("--length", type=int, metavar="N", help="positions of the probed input")
+    command.add_argument("--batch", type=int, metavar="N", help="sequences at once")
+    command.add_argument("--mode", choices=("eval", "train"), default="eval", help="the model's mode (default: eval)")
     command.add_argument("--out", metavar="FOLDER", help="write an HTML and a JSON report there")
 
     command = _command(commands, "diagnose", diagnose, "attnmask diagnose mask.npy --framework torch.mha")

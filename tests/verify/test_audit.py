@@ -41,6 +41,52 @@ def test_hugging_face_classes(name):
     assert len(padded) == 2 * len(found.reports)
 
 
+# What is not text to text: class -> what of each input may reach an output
+OTHER_CLASSES = {
+    "ViTModel": {"pixel_values": "everything()"},
+    "ViTForImageClassification": {"pixel_values": "everything()"},
+    "CLIPModel": {"input_ids": "causal()", "pixel_values": "everything()"},
+    "CLIPTextModel": {"input_ids": "causal()"},
+    "WhisperForConditionalGeneration": {"decoder_input_ids": "causal()", "input_features": "everything()"},
+    "Wav2Vec2ForCTC": {"input_values": "everything()"},
+    "PatchTSTModel": {"past_values": "everything()"},
+    "TimeSeriesTransformerForPrediction": {"past_values": "everything()"},
+    "BertForSequenceClassification": {"input_ids": "everything()"},
+    "GPT2ForSequenceClassification": {"input_ids": "everything()"},
+    "GPT2ForTokenClassification": {"input_ids": "causal()"},
+    "BertForMultipleChoice": {"input_ids": "everything()"},
+    "BertGenerationDecoder": {"input_ids": "causal()"},
+    "XLNetLMHeadModel": {"input_ids": "everything()"},  # looks both ways by design
+}
+
+
+@pytest.mark.parametrize("name", OTHER_CLASSES)
+def test_classes_of_every_kind_run(name):
+    found = audit(f"transformers:{name}", scenarios="quick")
+    assert found.ok, found.text()
+    assert {report.vary: report.allowed for report in found.reports} == OTHER_CLASSES[name]
+
+
+def test_where_nothing_is_forbidden_it_is_said():
+    assert "nothing is forbidden here" in audit("transformers:BertModel", scenarios=["as given"]).text()
+
+
+def test_options_reach_the_check():
+    found = audit("transformers:T5ForConditionalGeneration", vary="decoder_input_ids", length=9, scenarios=["as given"])
+    assert [report.vary for report in found.reports] == ["decoder_input_ids"]
+    assert found.reports[0].sections[0].allowed_cells.shape == (9, 9)
+    found = audit("transformers:GPT2LMHeadModel", batch=2, mode="train", scenarios=["as given"])
+    assert [section.name for section in found.reports[0].sections] == ["sequence 0, as given", "sequence 1, as given"]
+    found = audit(
+        "transformers:BertModel",
+        output=lambda result: result[0],
+        inputs={"input_ids": [[5, 6, 7, 8]]},
+        scenarios=["as given"],
+    )
+    assert found.reports[0].sections[0].allowed_cells.shape == (4, 4)
+    assert {mask for _, mask, _, _ in found.masks()} >= {"everything()"}
+
+
 def test_the_example_with_a_leak_is_found_and_the_repaired_one_is_not():
     found = audit("examples.leaky_decoder:broken")
     assert not found.ok
@@ -105,7 +151,7 @@ def test_factories_may_return_inputs_and_relations(tmp_path, monkeypatch):
         ("no.such.module:f", "ModuleNotFoundError"),
         ("transformers:GPT2LMHeadModle", "transformers:GPT2LMHeadModle"),
         ("transformers:GPT2Config", "transformers:GPT2Config"),
-        ("transformers:ViTModel", "ViTModel.forward(pixel_values"),
+        ("transformers:Blip2QFormerModel", "Blip2QFormerModel.forward(query_embeds"),
     ],
 )
 def test_targets_that_cannot_be_loaded(target, got):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,21 +48,40 @@ def like(array: Array, original: Any) -> Any:
     return array.astype(original.dtype) if floats else array
 
 
+def library_of(model: Any, inputs: Any) -> str:
+    """Which library a model and its inputs belong to: ``"torch"``, ``"jax"``, or ``"numpy"`` for all others."""
+    if hasattr(model, "named_parameters"):
+        return "torch"
+    given = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
+    roots = {type(value).__module__.partition(".")[0] for value in given}
+    classes = {part.__module__.partition(".")[0] for part in type(model).__mro__}
+    if "torch" in roots:
+        return "torch"
+    keras = sys.modules.get("keras")
+    on_jax = "keras" in classes and keras is not None and keras.backend.backend() == "jax"
+    return "jax" if roots & {"jax", "jaxlib"} or "flax" in classes or on_jax else "numpy"
+
+
 def main_output(result: Any) -> Any:
-    """The array that a model's result is about: itself, its logits or last hidden state, or its first array."""
+    """The array that a model's result is about: itself, its logits or last hidden state, or its first with rows."""
     if is_array(result):
         return result
     for name in ("logits", "last_hidden_state"):
         if is_array(getattr(result, name, None)):
             return getattr(result, name)
-    values = (
-        list(result.values())
-        if isinstance(result, Mapping)
-        else list(result)
-        if isinstance(result, (tuple, list))
-        else []
-    )
-    found = next((value for value in values if is_array(value)), None)
+    found = next((array for array in _arrays(result) if array.ndim > 1), None)
     if found is None:
         raise InputError("the model gives an array", type(result).__name__, "Choose it with output=lambda result: ...")
     return found
+
+
+def _arrays(result: Any) -> Iterator[Any]:
+    """All arrays in a result, those in its parts too."""
+    if is_array(result):
+        yield result
+    elif isinstance(result, (Mapping, tuple, list)):
+        for part in result.values() if isinstance(result, Mapping) else result:
+            yield from _arrays(part)
+    elif dataclasses.is_dataclass(result):
+        for field in dataclasses.fields(result):
+            yield from _arrays(getattr(result, field.name))

@@ -12,12 +12,14 @@ from typing import Any
 
 from attnmask import page
 from attnmask.define.mask import Mask
+from attnmask.define.text.parse import given
 from attnmask.errors import AttnmaskError, TargetError
+from attnmask.verify.arrays import library_of
 from attnmask.verify.calls import Log
 from attnmask.verify.check import Progress, check
 from attnmask.verify.record import record
 from attnmask.verify.report import Report
-from attnmask.verify.target import Target, load
+from attnmask.verify.target import Target, load, with_relation, with_sizes
 
 
 @dataclass(frozen=True)
@@ -109,26 +111,60 @@ def audit(
     *,
     allowed: Mask | str | None = None,
     scenarios: str | Sequence[str] = "thorough",
+    vary: str | None = None,
+    output: Callable[[Any], Any] | None = None,
+    inputs: Any = None,
+    length: int | None = None,
+    batch: int | None = None,
+    mode: str = "eval",
     progress: Progress | None = None,
 ) -> Audit:
     """Load a target, record the masks that it uses, and check what reaches what.
+
+    >>> import attnmask as am
+    >>> found = am.audit("transformers:GPT2LMHeadModel", scenarios=["as given"])
+    >>> found.verdict
+    'no leak seen'
+    >>> found.masks()[0][:3]
+    ('as given', 'causal()', 'torch.sdpa')
 
     Args:
         target: ``package.module:factory`` or ``transformers:ClassName``.
         allowed: what each output row may depend on; by default what the target says (a decoder: ``causal()``).
         scenarios: as in ``check``; an audit is thorough by default.
+        vary: the one input that is probed; by default each that the target names.
+        output: takes the model's result to the array (batch, rows, ...) that is checked.
+        inputs: other inputs than those of the target.
+        length: the number of positions; inputs are cut, or continued by random content.
+        batch: the number of sequences.
+        mode: ``"eval"`` or ``"train"``.
         progress: called with a sentence at the start of each step.
+
+    Raises:
+        TargetError: the target cannot be loaded, or does not run.
+        InputError: an option does not fit it.
     """
     say = progress or (lambda sentence: None)
     say(f"loading {target}")
-    subject = load(target)
-    say("recording its attention calls")
-    relations = subject.allowed if allowed is None else dict.fromkeys(subject.allowed, allowed)
+    loaded = load(target)
+    loaded = loaded if inputs is None else loaded._replace(inputs=_for(loaded.model, inputs))
+    loaded = with_relation(loaded, vary, None if allowed is None else given(allowed), output)
     try:
-        logs = {name: _recorded(subject.model, inputs) for name, inputs in _scenarios(subject)}
+        loaded = with_sizes(loaded, length, batch)
+        say("recording its attention calls")
+        logs = {name: _recorded(loaded.model, inputs, mode) for name, inputs in _scenarios(loaded)}
         reports = tuple(
-            check(subject.model, subject.inputs, allowed=relation, scenarios=scenarios, vary=vary, progress=say)
-            for vary, relation in relations.items()
+            check(
+                loaded.model,
+                loaded.inputs,
+                allowed=relation.allowed,
+                scenarios=scenarios,
+                vary=name,
+                mode=mode,
+                progress=say,
+                **relation.options,
+            )
+            for name, relation in loaded.relations.items()
         )
     except AttnmaskError:
         raise
@@ -138,20 +174,30 @@ def audit(
             f"{target!r}: {type(error).__name__}: {str(error)[:300]}",
             "Let the factory return (model, inputs) with inputs that fit",
         ) from error
-    return Audit(target, type(subject.model).__name__, logs, reports)
+    return Audit(target, type(loaded.model).__name__, logs, reports)
 
 
-def _recorded(model: Any, inputs: Any) -> Log:
+def _for(model: Any, inputs: Any) -> Any:
+    """Inputs in the library of a model."""
+    if library_of(model, inputs) != "torch":
+        return inputs
+    from attnmask.verify.torch.modules import in_torch
+
+    return in_torch(model, inputs)
+
+
+def _recorded(model: Any, inputs: Any, mode: str) -> Log:
+    """The calls of one run in a mode, in which the model is only meanwhile."""
     call: Callable[[], Any] = (lambda: model(**inputs)) if isinstance(inputs, Mapping) else (lambda: model(inputs))
-    training = getattr(model, "training", False)
-    if training:
-        model.eval()
+    training, asked = getattr(model, "training", None), mode == "train"
+    if training not in (None, asked):
+        model.train(asked)
     try:
         with record(model) as log:
             call()
     finally:
-        if training:
-            model.train()
+        if training not in (None, asked):
+            model.train(training)
     return log
 
 

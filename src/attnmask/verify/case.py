@@ -11,6 +11,7 @@ from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.define.masks.everything import everything
 from attnmask.define.masks.padding import padding
+from attnmask.errors import InputError
 from attnmask.exchange.recognition.recognize import recognize
 from attnmask.verify.subject import Subject
 
@@ -56,15 +57,36 @@ class Case:
 
 
 def case(
-    name: str, subject: Subject, allowed: Mask, *, valid: Bools | None = None, sequence: int = 0, seed: int = 0
+    name: str,
+    subject: Subject,
+    allowed: Mask,
+    *,
+    valid: Bools | None = None,
+    sequence: int = 0,
+    seed: int = 0,
+    frame: Frame | None = None,
 ) -> Case:
     """The case of one sequence, of which the positions ``valid`` are real (all, if it is left out)."""
     valid = np.ones(subject.length, bool) if valid is None else valid
     mask, queries = _with_padding(allowed, valid), subject.queries
-    dense = mask.dense(Frame(queries, subject.length, q_start=0 if queries == subject.length else None))
+    dense = cells(mask, queries, subject.length, frame)
     real = valid if queries == subject.length else np.ones(queries, bool)
-    cells = dense[sequence if dense.shape[0] > 1 else 0, 0]
-    return Case(name, subject, mask, cells, real, sequence, seed)
+    return Case(name, subject, mask, dense[sequence if len(dense) > 1 else 0], real, sequence, seed)
+
+
+def cells(mask: Mask, queries: int, keys: int, frame: Frame | None) -> Bools:
+    """What a mask shows of so many keys to so many outputs (batch, queries, keys), aligned as in a frame."""
+    if frame is None:
+        start = 0 if queries == keys else None
+    else:
+        start = keys - queries if frame.q_start == frame.kv_len - frame.q_len else frame.q_start
+    if queries != keys and start is None and "q" in mask.depends_on:
+        raise InputError(
+            "what an output may see depends on where it stands",
+            f"{queries} outputs for {keys} positions, allowed {mask}",
+            f"Write frame=am.Frame({queries}, {keys}, align='end'), or q_start=, and the mask in positions of outputs",
+        )
+    return np.asarray(mask.dense(Frame(queries, keys, q_start=start))[:, 0])
 
 
 def _with_padding(allowed: Mask, valid: Bools) -> Mask:

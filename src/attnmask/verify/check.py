@@ -16,15 +16,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.define.masks.causal import causal
 from attnmask.define.text.parse import given
 from attnmask.errors import InputError
+from attnmask.verify.arrange import arranged, as_asked
+from attnmask.verify.arrays import library_of
+from attnmask.verify.case import case
+from attnmask.verify.checks import perturbation
 from attnmask.verify.judge import Progress as Progress
-from attnmask.verify.probe import mixed
+from attnmask.verify.layout import asked
 from attnmask.verify.report import GOOD, Report, Section, Tried
 from attnmask.verify.session import MAIN, Found, Session, Skipped, chosen, run
 from attnmask.verify.subject import Subject
+
+AT_FIRST_SIGHT = 6  # tests
 
 
 def check(
@@ -33,10 +40,15 @@ def check(
     *,
     allowed: Mask | str | None = None,
     scenarios: str | Sequence[str] = "quick",
-    vary: str | None = None,
+    vary: str | Sequence[str] | None = None,
     output: Callable[[Any], Any] | None = None,
+    frame: Frame | None = None,
+    must_see: Mask | str | None = None,
+    batch_axis: int | None = None,
+    length_axis: int | tuple[int, ...] | None = None,
     lengths: Sequence[int] | None = None,
     padding: str | None = None,
+    mode: str = "eval",
     fresh_weights: bool = True,
     seed: int = 0,
     progress: Progress | None = None,
@@ -53,15 +65,21 @@ def check(
 
     Args:
         model: a torch module (a copy of it is checked, in eval mode), or any function of arrays.
-        inputs: token ids (batch, length), embeddings (batch, length, dim), or a dict of named inputs. A padding mask
-            among them joins the allowed mask.
+        inputs: token ids (batch, length), embeddings (batch, length, dim), signals (batch, length), images (batch,
+            channels, rows, columns), or a dict of named inputs. A padding mask among them joins the allowed mask.
         allowed: what each output row may depend on, by default ``causal()``; a mask or its notation.
         scenarios: ``"quick"``, ``"thorough"``, or names of situations; ``Report.tried`` lists what was tried.
-        vary: which named input is probed; by default the decoder's ids, else the main input.
+        vary: which named input is probed; by default the decoder's ids, else the main input. Of several names, all are
+            changed at the same positions.
         output: takes the model's result to the array (batch, rows, ...) that is checked.
+        frame: where outputs are not as many as positions, how they are aligned: ``Frame(outputs, positions, q_start=0)``.
+        must_see: what each output must depend on, such as ``everything()`` for an encoder that must not turn causal.
+        batch_axis: the axis that counts sequences; by default found out, the first where nothing speaks against it.
+        length_axis: the axis of positions, or the axes, as (2, 3) for the pixels of images.
         lengths: the lengths to try, instead of those near the given one.
         padding: the name of the padding mask among the inputs, if it is not known by its name; 1 means a real token, or
             padding where the name says "pad".
+        mode: ``"eval"``, or ``"train"`` to try every situation in training mode.
         fresh_weights: give the copy random weights, so that zero-initialised gates and tiny weights hide no path.
         seed: of everything random.
         progress: called with a sentence at the start of each step.
@@ -74,11 +92,19 @@ def check(
     """
     allowed = causal() if allowed is None else given(allowed)
     files = chosen(scenarios)
-    subject = _subject(model, inputs, vary, output, fresh_weights, seed)
-    say = progress or (lambda sentence: None)
-    if subject.queries and any(mixed(subject, place, seed)[2].any() for place in (0, 1)):
-        subject.at_once = 1  # else copies in one batch would see each other
-    session = Session(subject, allowed, seed, say, None if lengths is None else tuple(lengths), padding)
+    subject = _in_mode(_subject(model, inputs, vary, output, fresh_weights, seed), mode)
+    subject, notes = _arranged(subject, allowed, frame, (batch_axis, length_axis), seed)
+    _check_frame(frame, subject)
+    session = Session(
+        subject,
+        allowed,
+        seed,
+        progress or (lambda sentence: None),
+        lengths=None if lengths is None else tuple(lengths),
+        padding=padding,
+        frame=frame,
+        must_see=None if must_see is None else given(must_see),
+    )
     sections: list[Section] = []
     tried: list[Tried] = []
     for file in files:
@@ -89,7 +115,7 @@ def check(
             tried.append(_tried(found))
             if isinstance(found, Section) and (file.NAME in MAIN or found.outcome not in GOOD):
                 sections.append(found)
-    return Report(type(model).__name__, str(allowed), subject.vary, tuple(sections), tuple(tried))
+    return Report(type(model).__name__, str(allowed), subject.vary, tuple(sections), tuple(tried), notes)
 
 
 def _tried(found: Found) -> Tried:
@@ -98,11 +124,53 @@ def _tried(found: Found) -> Tried:
     return Tried(found.name, found.outcome, found.notes[0] if found.notes else "")
 
 
-def _subject(model: Any, inputs: Any, vary: str | None, output: Any, fresh_weights: bool, seed: int) -> Subject:
-    if hasattr(model, "named_parameters"):  # a torch module, so torch is there
+def _subject(
+    model: Any, inputs: Any, vary: str | Sequence[str] | None, output: Any, fresh_weights: bool, seed: int
+) -> Subject:
+    if not callable(model):
+        raise InputError("a model is a module or a function", type(model).__name__, "Give the module itself")
+    library = library_of(model, inputs)
+    if library == "torch":
         from attnmask.verify.torch.subject import TorchSubject
 
         return TorchSubject(model, inputs, vary, output, fresh_weights=fresh_weights, seed=seed)
-    if not callable(model):
-        raise InputError("a model is a torch module or a function", type(model).__name__, "Give the module itself")
+    if library == "jax":
+        from attnmask.verify.jax.subject import JaxSubject
+
+        return JaxSubject(model, inputs, vary, output)
     return Subject(model, inputs, vary, output)
+
+
+def _in_mode(subject: Subject, mode: str) -> Subject:
+    if mode == "eval":
+        return subject
+    training = subject.in_training() if mode == "train" else None
+    if training is None:
+        raise InputError("a mode is 'eval', or 'train' for what has one", repr(mode), "Write mode='eval'")
+    return training
+
+
+def _arranged(
+    subject: Subject,
+    allowed: Mask,
+    frame: Frame | None,
+    axes: tuple[int | None, int | tuple[int, ...] | None],
+    seed: int,
+) -> tuple[Subject, tuple[str, ...]]:
+    """The subject in its layout: as it is asked for, else as it is found."""
+    if axes != (None, None):
+        return as_asked(subject.relaid(asked(subject.original, *axes)), seed)
+
+    def leaks(other: Subject) -> bool:
+        return perturbation.evidence(case("", other, allowed, seed=seed, frame=frame), AT_FIRST_SIGHT).largest > 0
+
+    return arranged(subject, leaks, seed)
+
+
+def _check_frame(frame: Frame | None, subject: Subject) -> None:
+    if frame is not None and (frame.q_len, frame.kv_len) != (subject.queries, subject.length):
+        raise InputError(
+            "a frame has as many queries as there are outputs, and as many keys as positions",
+            f"{frame} for {subject.queries} outputs of {subject.length} positions",
+            f"Write frame=am.Frame({subject.queries}, {subject.length}, q_start=...)",
+        )

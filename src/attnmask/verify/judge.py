@@ -34,14 +34,19 @@ def judged(case: Case, say: Progress, *, derived: bool = True, most: int | None 
     case = case.judging(~lives.nan)
     perturbed = perturbation.evidence(case, most)
     say(f"{case.name}: {len(perturbed.tests.replaced)} forbidden regions at {case.subject.length} positions")
+    if not case.forbidden.any():
+        notes.append("nothing is forbidden here: no position could leak into another")
     slopes = None
     if derived:
         say(f"{case.name}: gradients of {len(case.allowed)} output rows")
-        slopes = gradient.evidence(case)
+        slopes, why = gradient.evidence(case)
         if slopes is None:
-            notes.append("no gradients: nothing to derive from the inputs to the output; only perturbation was used")
+            notes.append(f"no gradients: {why}; only perturbation was used")
     outcome, more = _outcome(case, lives, perturbed, slopes)
-    leaks, module, whole = _located(case, perturbed, slopes) if outcome == "leak" else ((), None, True)
+    whole = derived and gradient.is_complete(case) and outcome != "noise"
+    alone = each_alone(case.subject, case.sequence, case.seed) if whole or outcome == "leak" else None
+    leaks, module, every = _located(case, perturbed, slopes, alone) if outcome == "leak" else ((), None, True)
+    seen = _seen(case, slopes, alone, leaks)
     return Section(
         name=case.name,
         allowed=str(case.mask),
@@ -51,11 +56,11 @@ def judged(case: Case, say: Progress, *, derived: bool = True, most: int | None 
         largest_allowed=lives.reference,
         leaks=leaks,
         module=module,
-        observed=_observed(case, slopes, leaks) if whole and outcome != "noise" else None,
+        observed=_observed(case, seen) if whole and every else None,
         allowed_cells=case.allowed,
-        seen_cells=_seen(case, slopes, leaks),
+        seen_cells=seen,
         real_rows=case.real,
-        notes=(*notes, *more),
+        notes=(*notes, *more, *(_about_unused(case, seen) if whole else ())),
     )
 
 
@@ -92,30 +97,32 @@ def _listed(rows: NDArray[np.int64]) -> str:
     return f"output row {shown} is" if len(rows) == 1 else f"output rows {shown} are"
 
 
-def _located(case: Case, perturbed: Perturbed, slopes: Floats | None) -> tuple[tuple[Leak, ...], str | None, bool]:
+def _located(
+    case: Case, perturbed: Perturbed, slopes: Floats | None, alone: Floats | None
+) -> tuple[tuple[Leak, ...], str | None, bool]:
     """Every forbidden pair with an influence, first query first; the module that leaks first; whether these are all."""
-    alone = np.where(case.forbidden, each_alone(case.subject, case.sequence, case.seed), 0.0)
-    steep = None if slopes is None else np.where(case.forbidden, slopes, 0.0)
-    found = _strong(alone) | (_strong(steep) if steep is not None else np.zeros_like(case.forbidden))
-    pairs = [_leak(case, query, key, alone[query, key], steep) for query, key in np.argwhere(found).tolist()]
-    whole = bool(pairs)
+    nothing = np.zeros(case.allowed.shape)
+    moved, steep = (np.where(case.forbidden, nothing if one is None else one, 0.0) for one in (alone, slopes))
+    found = np.argwhere(_strong(moved) | _strong(steep)).tolist()
+    pairs = [_leak(case, query, key, moved[query, key], slopes) for query, key in found]
+    every = bool(pairs)
     if not pairs:  # only replacing several positions together shows: a routing or counting leak
         test, query = min(np.argwhere(perturbed.changes > 0).tolist(), key=lambda place: place[1])
         positions = culprit(case.subject, case.sequence, perturbed.tests.replaced[test], query, case.seed)
         key = int(np.flatnonzero(positions)[0])
-        pairs = [_leak(case, query, key, float(perturbed.changes[test, query]), steep)]
-    return tuple(pairs), _module(case, perturbed, alone, pairs[0]), whole
+        pairs = [_leak(case, query, key, float(perturbed.changes[test, query]), slopes)]
+    return tuple(pairs), _module(case, perturbed, moved, pairs[0]), every
 
 
 def _module(case: Case, perturbed: Perturbed, alone: Floats, leak: Leak) -> str | None:
-    """The first module that leaks, in the very run in which an output moved."""
+    """The first module that leaks, in the very run in which an output moved; by derivatives where none did."""
     subject, query = case.subject, leak.query
     if alone[query].any():
         replaced, row = np.eye(subject.length, dtype=bool), int(alone[query].argmax())
     elif perturbed.changes[:, query].any():
         replaced, row = perturbed.tests.replaced, int(perturbed.changes[:, query].argmax())
     else:
-        replaced, row = case.forbidden[query][None], 0
+        return subject.first_slope(case.sequence, query, leak.key)
     first = row // subject.at_once * subject.at_once
     part = replaced[first : first + subject.at_once]
     before, after = subject.copies(case.sequence, len(part)), subject.resampled(case.sequence, part, case.seed)
@@ -127,21 +134,33 @@ def _strong(strengths: Floats) -> Bools:
     return np.asarray(strengths > FAINT * np.where(np.isinf(strengths), 0.0, strengths).max(initial=0.0))
 
 
-def _leak(case: Case, query: int, key: int, change: float, steep: Floats | None) -> Leak:
-    slope = None if steep is None else float(steep[query, key])
+def _leak(case: Case, query: int, key: int, change: float, slopes: Floats | None) -> Leak:
+    slope = None if slopes is None else float(slopes[query, key])
     return Leak(int(query), int(key), float(change), slope, case.sequence)
 
 
-def _seen(case: Case, slopes: Floats | None, leaks: tuple[Leak, ...]) -> Bools:
-    seen: Bools = _strong(slopes) if slopes is not None else np.zeros(case.allowed.shape, bool)
+def _seen(case: Case, slopes: Floats | None, alone: Floats | None, leaks: tuple[Leak, ...]) -> Bools:
+    """Which pairs have an influence, by derivatives or by what happens; of forbidden ones those that leak."""
+    found = [strengths > 0 for strengths in (slopes, alone) if strengths is not None]
+    seen: Bools = np.any([np.zeros(case.allowed.shape, bool), *found], axis=0) & case.allowed
     for leak in leaks:
         seen[leak.query, leak.key] = True
     return seen
 
 
-def _observed(case: Case, slopes: Floats | None, leaks: tuple[Leak, ...]) -> str | None:
-    """What the whole model lets through, in notation; None where it was not seen as a whole, or is no simple mask."""
-    if slopes is None or not gradient.is_complete(case) or not case.real.all():
+def _observed(case: Case, seen: Bools) -> str | None:
+    """What the whole model lets through, in notation; None where it is no simple mask."""
+    if not case.real.all():
         return None
-    name = str(recognize(_seen(case, slopes, leaks)))
-    return None if "table" in name or "graph" in name else name
+    name = str(recognize(seen))
+    return None if "table" in name or "graph" in name or "<" in name else name
+
+
+def _about_unused(case: Case, seen: Bools) -> list[str]:
+    """A word about what outputs may depend on, and do not: a model can see too little, too."""
+    allowed = case.allowed & case.sees_something[:, None]
+    unused = np.argwhere(allowed & ~seen)
+    if not len(unused):
+        return []
+    query, key = unused[0].tolist()
+    return [f"{len(unused)} of {int(allowed.sum())} allowed pairs have no influence, such as query {query}, key {key}"]

@@ -21,6 +21,7 @@ VERDICTS = {
     "untested": "untested: no situation could be tried",
     "nan": "no number: every output is NaN, nothing can be said",
     "noise": "not deterministic: nothing can be said",
+    "blind": "sees too little: an output does not depend on what it must",
     "leak": "leak",
 }
 GOOD = ("none", "rounding")
@@ -72,6 +73,7 @@ class Section:
     seen_cells: Bools
     real_rows: Bools
     notes: tuple[str, ...]
+    missing: tuple[tuple[int, int], ...] = ()  # pairs without the influence that they must have
 
     @property
     def cells(self) -> list[list[str]]:
@@ -93,9 +95,11 @@ class Section:
             facts.append(f"  the whole model lets through: {self.observed}")
         if self.module:
             facts.append(f"  first module that leaks: {self.module}")
-        facts += [f"  ! {leak}" for leak in self.leaks[:SHOWN_LEAKS]]
-        if len(self.leaks) > SHOWN_LEAKS:
-            facts.append(f"  ! and {len(self.leaks) - SHOWN_LEAKS} more pairs")
+        faults = [str(leak) for leak in self.leaks]
+        faults += [f"query {query} does not depend on key {key}" for query, key in self.missing]
+        facts += [f"  ! {fault}" for fault in faults[:SHOWN_LEAKS]]
+        if len(faults) > SHOWN_LEAKS:
+            facts.append(f"  ! and {len(faults) - SHOWN_LEAKS} more pairs")
         return [head, *facts, *(f"  note: {note}" for note in self.notes)]
 
     def as_json(self) -> dict[str, Any]:
@@ -110,6 +114,7 @@ class Section:
             "observed": self.observed,
             "first_leaking_module": self.module,
             "leaks": [leak._asdict() for leak in self.leaks],
+            "missing": [list(pair) for pair in self.missing],
             "notes": list(self.notes),
         }
 
@@ -123,6 +128,7 @@ class Report:
     vary: str
     sections: tuple[Section, ...]
     tried: tuple[Tried, ...] = ()
+    notes: tuple[str, ...] = ()  # about the model as a whole
 
     @property
     def outcomes(self) -> list[str]:
@@ -165,7 +171,8 @@ class Report:
             if one.outcome == "untested":
                 untested.setdefault(one.why, []).append(one.name)
         lines = [f"not tried: {', '.join(names)}: {why}" for why, names in untested.items()]
-        return ([f"also tried, no leak seen: {', '.join(rest)}"] if rest else []) + lines
+        also = [f"also tried, no leak seen: {', '.join(rest)}"] if rest else []
+        return [*(f"note: {note}" for note in self.notes), *also, *lines]
 
     def __repr__(self) -> str:
         return self.text()
@@ -181,6 +188,7 @@ class Report:
             "first_leaking_module": self.module,
             "sections": [section.as_json() for section in self.sections],
             "tried": [one._asdict() for one in self.tried],
+            "notes": list(self.notes),
         }
 
     def to_json(self) -> str:

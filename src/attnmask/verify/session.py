@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.errors import InputError
 from attnmask.exchange.common import visible_of_bool_or_bias
@@ -47,6 +48,8 @@ class Session:
         say: is told what is done next.
         lengths: those to be tried; None for those that follow from the inputs.
         padding: the name of the padding mask among the inputs; None to know it by its name.
+        frame: how outputs and positions are aligned, where there are not as many of both.
+        must_see: what each output must depend on, if anything is said.
     """
 
     subject: Subject
@@ -55,6 +58,8 @@ class Session:
     say: Callable[[str], None]
     lengths: tuple[int, ...] | None = None
     padding: str | None = None
+    frame: Frame | None = None
+    must_see: Mask | None = None
 
     def judge(self, name: str, subject: Subject | None = None, **options: Any) -> Section:
         """The section of one case: the first sequence, all of it real, unless it is said otherwise."""
@@ -91,7 +96,7 @@ class Session:
 
     def case(self, name: str, subject: Subject | None = None, **options: Any) -> Case:
         """A case of this session."""
-        return case(name, subject or self.subject, self.allowed, seed=self.seed, **options)
+        return case(name, subject or self.subject, self.allowed, seed=self.seed, frame=self.frame, **options)
 
     @property
     def padding_input(self) -> tuple[str | None, bool]:

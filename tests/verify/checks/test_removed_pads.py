@@ -62,4 +62,4 @@ def test_positions_that_are_given_are_those_of_the_tokens():
 def test_real_models_do_not_count_pads_where_positions_are_told(name):
     """In float64, pads of Gemma2 that see nothing are NaN: its softmax in float32 takes the fill for -inf."""
     built = build(name)
-    assert am.check(built.model, built.inputs, allowed=built.allowed["input_ids"], scenarios=[NAME]).ok
+    assert am.check(built.model, built.inputs, allowed=built.relations["input_ids"].allowed, scenarios=[NAME]).ok

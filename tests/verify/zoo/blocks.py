@@ -11,6 +11,7 @@ import attnmask as am
 
 VOCABULARY, DIM, HEADS = 13, 14, 2
 FUTURE = tuple((q, k) for k in range(12) for q in range(k))  # where each future key can tip the scales
+LARGE = {"scenarios": "thorough"}  # larger weights are among the situations that are tried when asked for
 RARE = VOCABULARY - 1  # an id that no input of the zoo holds
 
 

@@ -8,6 +8,7 @@ from tests.verify.zoo.blocks import (
     DIM,
     FUTURE,
     HEADS,
+    LARGE,
     VOCABULARY,
     Attention,
     Leaking,
@@ -162,6 +163,7 @@ LEAKING = [
         attends(causal),
         shown=Shown(gain=10.0),
         pairs=FUTURE,
+        options=LARGE,
     ),
     Leaking(
         "one scale for the sequence",

@@ -16,10 +16,11 @@ import numpy as np
 from attnmask.errors import InputError
 from attnmask.verify.documents import documents_of
 from attnmask.verify.excerpt import is_of_pairs
+from attnmask.verify.inputs import DECODER
 from attnmask.verify.positions import POSITIONS, takes_positions
 from attnmask.verify.report import Leak, Section
 from attnmask.verify.session import Found, Session, Skipped
-from attnmask.verify.subject import DECODER, Subject
+from attnmask.verify.subject import Subject
 
 if TYPE_CHECKING:
     from attnmask.verify.torch.cache import Departure, Way

@@ -14,26 +14,29 @@ MOST_ROWS = 128  # outputs that are derived one by one
 GROUPS = 48  # of the outputs of longer sequences
 
 
-def evidence(case: Case) -> Floats | None:
-    """How strongly each output depends on each position: (queries, keys); None where there is no derivative.
+def evidence(case: Case) -> tuple[Floats | None, str]:
+    """How strongly each output depends on each position: (queries, keys); None, and why, where there is no derivative.
 
     Of long sequences, queries are taken together in groups that must not see the same positions: what one of them
     depends on counts for the group, at the positions that it must not see.
     """
     groups = _groups(case.allowed)
-    found = case.subject.gradients(case.sequence, groups, case.seed)
+    try:
+        found = case.subject.gradients(case.sequence, groups, case.seed)
+    except Exception as error:  # a backward pass of somebody's own raises what it likes
+        return None, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]}"
     if found is None or len(groups) == len(case.allowed):
-        return found
+        return found, "nothing to derive from the inputs to the output"
     slopes = np.zeros(case.allowed.shape)
     for group, strengths in zip(groups, found, strict=True):
         hidden = ~case.allowed[group].any(0)  # what none of them may see
         slopes[np.flatnonzero(group)[-1]] = np.where(hidden, strengths, 0.0)
-    return slopes
+    return slopes, ""
 
 
 def is_complete(case: Case) -> bool:
-    """Whether every output is derived on its own."""
-    return len(case.allowed) <= MOST_ROWS
+    """Whether every output is derived on its own, and every position replaced on its own."""
+    return bool(max(case.allowed.shape) <= MOST_ROWS)
 
 
 def _groups(allowed: Bools) -> Bools:

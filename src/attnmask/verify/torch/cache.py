@@ -15,6 +15,7 @@ from attnmask.verify.excerpt import excerpt
 from attnmask.verify.probe import departed, largest
 from attnmask.verify.subject import repeatable
 from attnmask.verify.torch.departing import first_departing
+from attnmask.verify.torch.modules import argument_names
 from attnmask.verify.torch.parts import Place
 
 if TYPE_CHECKING:
@@ -61,15 +62,21 @@ class Step(NamedTuple):
 
 
 def cache_name(model: torch.nn.Module) -> str | None:
-    """The name under which a model takes a cache; None if it takes none."""
-    known = inspect.signature(model.forward).parameters
+    """The name under which a model says that it takes a cache; None if it says nothing."""
+    known = argument_names(model)
     names = CACHES if "use_cache" in known else CACHES[:2]
-    return next((name for name in names if name in known), CACHES[0] if _takes_anything(model) else None)
+    return next((name for name in names if name in known), None)
+
+
+def takes_anything(model: torch.nn.Module) -> bool:
+    """Whether a model may take a cache without saying so."""
+    kinds = {parameter.kind for parameter in inspect.signature(model.forward).parameters.values()}
+    return inspect.Parameter.VAR_KEYWORD in kinds
 
 
 def first_departure(subject: TorchSubject, way: Way, expected: Array) -> Departure | None:
     """Decode sequences with a cache, and compare with what one pass over all of them gives."""
-    subject = subject.with_inputs(**way.arrays)  # type: ignore[assignment]
+    subject = subject.with_inputs(**way.arrays)
     rows, scale = range(len(way.valid)), largest(expected)
     for call, (start, found) in enumerate(_steps(subject, way)):
         of = way.reordered if call and way.reordered else rows
@@ -86,16 +93,16 @@ def first_departure(subject: TorchSubject, way: Way, expected: Array) -> Departu
 
 def _steps(subject: TorchSubject, way: Way) -> Iterator[Step]:
     """Each call of decoding."""
-    name, cache, ends = cache_name(subject.model), _empty(subject, way), list(accumulate(way.chunks))
+    name, cache, ends = cache_name(subject.model) or CACHES[0], _empty(subject, way), list(accumulate(way.chunks))
     for call, end in enumerate(ends):
         start = end - way.chunks[call]
         arrays = excerpt(subject, start, end).arrays
         arrays = _with_mask(subject, arrays, way.padding, end)
         if call == 1 and way.reordered:
             cache = _reordered(subject.model, cache, way.reordered)
-            subject = subject.with_inputs(**_rows(subject, subject.arrays, way.reordered))  # type: ignore[assignment]
+            subject = subject.with_inputs(**_rows(subject, subject.arrays, way.reordered))
             arrays = _rows(subject, arrays, way.reordered)
-        found, cache = _called(subject, arrays, str(name), cache)
+        found, cache = _called(subject, arrays, name, cache)
         if way.spare is not None:
             _fill_unused(subject, cache)
         yield Step(start, found)
@@ -105,17 +112,16 @@ def _with_mask(subject: TorchSubject, arrays: dict[str, Array], name: str | None
     """Inputs with the padding mask of all tokens so far; a state has no room for pads after the first call."""
     if name not in arrays:
         return arrays
-    if cache_name(subject.model) == CACHES[0] or end == arrays[name].shape[1]:
+    if cache_name(subject.model) in (None, CACHES[0]) or end == arrays[name].shape[1]:
         return arrays | {name: subject.arrays[name][:, :end]}
     return {key: array for key, array in arrays.items() if key != name}
 
 
 def _called(subject: TorchSubject, arrays: dict[str, Array], name: str, cache: Any) -> tuple[Array, Any]:
     """The outputs of one call, and the cache after it."""
-    known = inspect.signature(subject.model.forward).parameters
     left_out = (subject.arrays.keys() - arrays.keys()) | set(CACHES)
     given = {key: value for key, value in subject.native(arrays).items() if key not in left_out}
-    if "use_cache" in known or _takes_anything(subject.model):
+    if "use_cache" in argument_names(subject.model) or takes_anything(subject.model):
         given["use_cache"] = True
     if cache is not None:
         given[name] = cache
@@ -137,11 +143,6 @@ def _called(subject: TorchSubject, arrays: dict[str, Array], name: str, cache: A
             "Let it give all of them, or choose them with output=",
         )
     return found.reshape(*found.shape[:2], -1), after
-
-
-def _takes_anything(model: torch.nn.Module) -> bool:
-    kinds = {parameter.kind for parameter in inspect.signature(model.forward).parameters.values()}
-    return inspect.Parameter.VAR_KEYWORD in kinds
 
 
 def _rows(subject: TorchSubject, arrays: dict[str, Array], order: list[int]) -> dict[str, Array]:

@@ -10,7 +10,7 @@ import torch
 
 from attnmask.errors import InputError
 from attnmask.verify.arrays import is_array
-from attnmask.verify.torch.cache import Departure, Way, cache_name, first_departure
+from attnmask.verify.torch.cache import Departure, Way, cache_name, first_departure, takes_anything
 from attnmask.verify.torch.subject import TorchSubject
 
 
@@ -18,7 +18,7 @@ def decoded(
     model: torch.nn.Module, ids: Any, chunks: Sequence[int] | None, output: Callable[[Any], Any] | None
 ) -> Departure | None:
     """Where decoding departs from one pass over everything, in float64 if the model runs in it."""
-    if cache_name(model) is None:
+    if cache_name(model) is None and not takes_anything(model):
         raise InputError(
             "a decoder takes past_key_values and use_cache",
             type(model).__name__,

@@ -7,6 +7,10 @@ from typing import Any, NamedTuple
 
 import torch
 
+from attnmask.verify.torch.modules import Function
+
+CLOSED = (Function, torch.jit.ScriptModule)
+
 
 class Work(NamedTuple):
     """One call of a part: its name, the tensors it was given, and those that it gave."""
@@ -17,8 +21,8 @@ class Work(NamedTuple):
 
 
 def watched(model: torch.nn.Module, run: Callable[[], Any]) -> list[Work]:
-    """Every call of a part during a run, in the order of completion."""
-    names = {part: name for name, part in model.named_modules()}
+    """Every call of a part during a run, in the order of completion; functions and compiled scripts have no parts."""
+    names = {part: name for name, part in model.named_modules() if not isinstance(part, CLOSED)}
     calls: list[Work] = []
 
     def note(part: torch.nn.Module, args: Any, kwargs: Any, output: Any) -> None:

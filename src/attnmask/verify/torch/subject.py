@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import copy
-import inspect
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from attnmask.verify.arrays import Array, unit_of
-from attnmask.verify.subject import PADDING_INPUTS, Subject, repeatable
-
-AT_ONCE = 16  # derivatives
+from attnmask.verify.layout import Layout
+from attnmask.verify.subject import Subject, repeatable
+from attnmask.verify.torch.gradients import Change, Leaf, jacobian, steepness
+from attnmask.verify.torch.modules import Function, argument_names, as_module, copied, evaluated, in_torch, randomise
+from attnmask.verify.torch.parts import Place, Work, rows_differ, watched
 
 
 class TorchSubject(Subject):
@@ -29,24 +28,29 @@ class TorchSubject(Subject):
 
     def __init__(
         self,
-        model: torch.nn.Module,
+        model: Callable[..., Any],
         inputs: Any,
-        vary: str | None = None,
+        vary: str | Sequence[str] | None = None,
         output: Callable[[Any], Any] | None = None,
+        layout: Layout | None = None,
         *,
         fresh_weights: bool = True,
         seed: int = 0,
     ) -> None:
-        super().__init__(copy.deepcopy(model).eval(), _named(model, inputs), vary, output)
-        self.model: torch.nn.Module
+        self.model: torch.nn.Module = evaluated(copied(as_module(model)))
+        super().__init__(self.model, in_torch(self.model, inputs), vary, output, layout)
         if fresh_weights:
-            _randomise(self.model, seed)
-        self.embeddings = list(self._embeddings()) if self.holds_ids else []
+            randomise(self.model, seed)
+        self.embeddings = self._embeddings() if self.holds_ids else []
+
+    @property
+    def _channels_first(self) -> bool:
+        return super()._channels_first or any(isinstance(part, torch.nn.Conv2d) for part in self.model.modules())
 
     @property
     def parameters(self) -> frozenset[str]:
         """The names that the module's forward takes."""
-        return frozenset(inspect.signature(self.model.forward).parameters)
+        return frozenset(argument_names(self.model))
 
     @property
     def ids(self) -> NDArray[np.int64]:
@@ -79,24 +83,26 @@ class TorchSubject(Subject):
         with torch.no_grad():
             return super().call(inputs)
 
-    def _embeddings(self) -> Iterator[torch.nn.Embedding]:
+    def _embeddings(self) -> list[torch.nn.Embedding]:
         """The embedding layers that are given the varied ids."""
         found: list[torch.nn.Embedding] = []
-        ids = torch.from_numpy(np.ascontiguousarray(self.arrays[self.vary]))
+        native = self.native(self.arrays)
 
         def note(part: torch.nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            if _equal(args[0], ids) and output.shape[:-1] == ids.shape and part not in found:
+            if self._ids_layout(args[0], native) and output.shape[:-1] == args[0].shape and part not in found:
                 found.append(part)
 
-        with _hooks(self.model, note):
-            self.run(self.arrays)
-        return iter(found)
+        with _hooks(self.model, note), repeatable(self.seed):
+            self.call(native)
+        return found
 
     def in_double(self) -> TorchSubject:
         """The same subject in float64."""
         return self._in(torch.float64)
 
-    def with_weights(self, times: float) -> TorchSubject:
+    def with_weights(self, times: float) -> TorchSubject | None:
+        if not any(True for _ in self.model.parameters()):
+            return None
         other = self._in(None)
         with torch.no_grad():
             for name, weight in other.model.named_parameters():
@@ -111,43 +117,68 @@ class TorchSubject(Subject):
 
     def _in(self, dtype: torch.dtype | None) -> TorchSubject:
         """The same subject with a copy of the model, in another number format if one is given."""
-        other = self.with_inputs()
-        assert isinstance(other, TorchSubject)
-        other.model = copy.deepcopy(self.model)
+        other = self._with_copy()
         if dtype is not None:
             other.model = other.model.to(dtype)
             other.inputs = {
                 name: value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
                 for name, value in self.inputs.items()
             }
-        other.embeddings = list(other._embeddings()) if other.holds_ids else []
         return other
 
-    def in_training(self) -> TorchSubject:
-        """A copy in training mode, which runs one sequence at a time."""
-        other = self.with_inputs()
-        assert isinstance(other, TorchSubject)
-        other.model = copy.deepcopy(self.model).train()
+    def in_training(self) -> TorchSubject | None:
+        """A copy in training mode, which runs one sequence at a time; a function has none."""
+        if isinstance(self.model, Function):
+            return None
+        other = self._with_copy()
+        other.model.train()
         other.at_once = 1
-        other.embeddings = list(other._embeddings()) if other.holds_ids else []
+        return other
+
+    def _with_copy(self) -> TorchSubject:
+        """The same subject with a copy of the model."""
+        other = self.with_inputs()
+        other.model = copied(self.model)
+        names = [name for name, part in self.model.named_modules() if part in self.embeddings]
+        other.embeddings = [other.model.get_submodule(name) for name in names]
         return other
 
     def gradients(self, sequence: int, groups: NDArray[np.bool_], seed: int) -> NDArray[np.float64] | None:
-        native = self.native(self.copies(sequence, 1))
-        leaves: list[torch.Tensor] = []
+        result, leaves = self._derivable(sequence)
+        if not leaves or not result.requires_grad:
+            return None
+        return jacobian(self._rows_of(result), leaves, groups, seed)
 
-        def leaf(output: torch.Tensor) -> torch.Tensor:
-            leaves.append(output.detach().requires_grad_())
-            return leaves[-1].clone()  # models may scale it in place, which a leaf does not allow
+    def first_slope(self, sequence: int, query: int, key: int) -> str | None:
+        found: list[tuple[torch.Tensor, list[Leaf]]] = []
+        parts = watched(self.model, lambda: found.append(self._derivable(sequence)))
+        there = Place(0, query, (self.length, self.length), (1, 1))
 
-        if self.holds_ids:
-            with self._embedded(native[self.vary], leaf), repeatable(self.seed):
-                result = self.output(Subject.call(self, native))
-        else:
-            leaves.append(native[self.vary].detach().requires_grad_())
-            with repeatable(self.seed):
-                result = self.output(Subject.call(self, {**native, self.vary: leaves[0]}))
-        return _jacobian(result[0], leaves, groups, seed) if leaves and result.requires_grad else None
+        def depends(tensors: list[torch.Tensor]) -> bool:
+            return any(_steep(there.of(tensor), found[0][1], key) for tensor in tensors)
+
+        return next((part.name for part in parts if depends(part.outside) and not depends(part.inside)), None)
+
+    def _derivable(self, sequence: int) -> tuple[torch.Tensor, list[Leaf]]:
+        """The result for one sequence, and what it can be derived by: varied floats, and the embeddings of varied ids."""
+        native = self.native(self.copies(sequence, self.exactly or 1))
+        leaves: list[Leaf] = []
+
+        def leaf(output: torch.Tensor, layout: Layout) -> torch.Tensor:
+            leaves.append(Leaf(output.detach().requires_grad_(), layout))
+            return leaves[-1].tensor.clone()  # models may scale it in place, which a leaf does not allow
+
+        floats = {name: native[name] for name in self.varied if native[name].is_floating_point()}
+        given = native | {name: leaf(value, self._layout_of(name)) for name, value in floats.items()}
+        with self._embedded(native, leaf), repeatable(self.seed):
+            return self.output(Subject.call(self, given)), leaves
+
+    def _rows_of(self, result: torch.Tensor) -> torch.Tensor:
+        """The outputs of the first sequence (queries, ...)."""
+        return self.in_rows(result, self.exactly or 1, self.length)[0]
+
+    def _layout_of(self, name: str) -> Layout:
+        return self.layout if name in self.laid_out else Layout()
 
     def moved(self, sequence: int, positions: NDArray[np.bool_], size: float, seed: int) -> Array | None:
         if not self.holds_ids:
@@ -155,74 +186,61 @@ class TorchSubject(Subject):
         if not self.embeddings:
             return None
         arrays = self.copies(sequence, 1)
-        where = torch.from_numpy(positions)[None, :, None]
 
-        def add(output: torch.Tensor) -> torch.Tensor:
+        def add(output: torch.Tensor, layout: Layout) -> torch.Tensor:
             drawn = torch.randn(output.shape, generator=torch.Generator().manual_seed(seed)).to(output)
-            return torch.where(where.to(output.device), output + size * output.std() * drawn, output)
+            where = torch.from_numpy(layout.outside(positions[None, :, None], self.sizes)).to(output.device)
+            return torch.where(where, output + size * output.std() * drawn, output)
 
-        with self._embedded(self.native(arrays)[self.vary], add):
+        with self._embedded(self.native(arrays), add):
             after = self.run(arrays)
         return np.asarray((after - self.run(arrays))[0])
 
     @contextmanager
-    def _embedded(self, ids: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
+    def _embedded(self, native: dict[str, Any], change: Change) -> Iterator[None]:
         """Let the embeddings of the varied ids pass through a function."""
 
         def hook(part: torch.nn.Module, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor | None:
-            return change(output) if part in self.embeddings and _equal(args[0], ids) else None
+            layout = self._ids_layout(args[0], native) if part in self.embeddings else None
+            return None if layout is None else change(output, layout)
 
         with _hooks(self.model, hook):
             yield
 
+    def _ids_layout(self, given: Any, native: dict[str, Any]) -> Layout | None:
+        """The axes of what an embedding layer is given, if that is varied ids, perhaps with the two axes exchanged."""
+        for name in self.varied:
+            layout, ids = self._layout_of(name), native[name]
+            if _equal(given, ids):
+                return layout
+            if ids.dim() == 2 and _equal(given, ids.T):
+                return Layout(layout.length[0], (layout.batch,))
+        return None
+
     def first_nan(self, sequence: int) -> str | None:
-        for name, _, outside in self._trace(self.copies(sequence, 1)):
-            if any(tensor.is_floating_point() and bool(tensor.isnan().any()) for tensor in outside):
-                return name
+        for part in self._watched(self.copies(sequence, 1)):
+            if any(tensor.is_floating_point() and bool(tensor.isnan().any()) for tensor in part.outside):
+                return part.name
         return None
 
     def first_mixing(self, before: dict[str, Array], after: dict[str, Array], place: int) -> str | None:
-        for (name, inside, outside), (_, inside_after, outside_after) in zip(
-            self._trace(before), self._trace(after), strict=False
-        ):
-            if _rows_differ(outside, outside_after, place) and not _rows_differ(inside, inside_after, place):
-                return name
+        for one, other in zip(self._watched(before), self._watched(after), strict=False):
+            if rows_differ(one.outside, other.outside, place) and not rows_differ(one.inside, other.inside, place):
+                return one.name
         return None
 
     def first_change(
         self, before: dict[str, Array], after: dict[str, Array], place: int, query: int, tolerance: float = 0.0
     ) -> str | None:
-        lengths = [arrays[self.vary].shape[1] for arrays in (before, after)]
-        for (name, inside, outside), (_, inside_after, outside_after) in zip(
-            self._trace(before), self._trace(after), strict=False
-        ):
-            place_of = _Place(place, query, (lengths[0], lengths[1]), tolerance)
-            if place_of.changed(outside, outside_after) and not place_of.changed(inside, inside_after):
-                return name
+        batches, lengths = zip(*(arrays[self.vary].shape[:2] for arrays in (before, after)), strict=True)
+        there = Place(place, query, lengths, batches, tolerance)
+        for one, other in zip(self._watched(before), self._watched(after), strict=False):
+            if there.changed(one.outside, other.outside) and not there.changed(one.inside, other.inside):
+                return one.name
         return None
 
-    def _trace(self, arrays: dict[str, Array]) -> list[tuple[str, list[torch.Tensor], list[torch.Tensor]]]:
-        """Every module call in the order of completion: name, tensors in, tensors out."""
-        names = {part: name for name, part in self.model.named_modules()}
-        calls: list[tuple[str, list[torch.Tensor], list[torch.Tensor]]] = []
-
-        def note(part: torch.nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            label = f"{names[part]} ({type(part).__name__})" if names[part] else type(part).__name__
-            calls.append((label, list(_tensors((args, kwargs))), list(_tensors(output))))
-
-        handles = [part.register_forward_hook(note, with_kwargs=True) for part in self.model.modules()]
-        try:
-            self.run(arrays)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return calls
-
-
-def _named(model: torch.nn.Module, inputs: Any) -> Any:
-    """A single array under the name of the module's first argument, if that is a name with known companions."""
-    first = next(iter(inspect.signature(model.forward).parameters), "")
-    return {first: inputs} if first in PADDING_INPUTS and not isinstance(inputs, Mapping) else inputs
+    def _watched(self, arrays: dict[str, Array]) -> list[Work]:
+        return watched(self.model, lambda: self.run(arrays))
 
 
 @contextmanager
@@ -241,92 +259,6 @@ def _equal(given: Any, ids: torch.Tensor) -> bool:
     return isinstance(given, torch.Tensor) and given.shape == ids.shape and bool((given.cpu() == ids.cpu()).all())
 
 
-def _jacobian(
-    result: torch.Tensor, leaves: list[torch.Tensor], groups: NDArray[np.bool_], seed: int
-) -> NDArray[np.float64]:
-    """The largest derivative at each position (groups, keys), along one random direction per group of outputs."""
-    generator = torch.Generator().manual_seed(seed)
-    chosen = torch.from_numpy(groups).to(result.device)  # (groups, queries)
-    directions = torch.randn(result.shape, generator=generator).to(result)  # never ones: blind behind a norm
-    cotangents = torch.where(chosen.reshape(*chosen.shape, *[1] * (result.dim() - 1)), directions, 0)
-    found = [_slopes(result, leaves, part) for part in cotangents.split(AT_ONCE)]
-    array: NDArray[np.float64] = torch.cat(found).double().cpu().numpy()
-    return array
-
-
-def _slopes(result: torch.Tensor, leaves: list[torch.Tensor], cotangents: torch.Tensor) -> torch.Tensor:
-    """(cotangents, keys)."""
-    options = {"retain_graph": True, "allow_unused": True}
-    try:
-        parts = torch.autograd.grad(result, leaves, cotangents, is_grads_batched=True, **options)
-    except RuntimeError:  # what cannot be batched is done one by one
-        rows = [torch.autograd.grad(result, leaves, cotangent, **options) for cotangent in cotangents]
-        parts = tuple(
-            None if column[0] is None else torch.stack([part for part in column if part is not None])
-            for column in zip(*rows, strict=True)
-        )
-    sizes = [part[:, 0].abs().flatten(2).amax(2) for part in parts if part is not None]
-    return torch.stack(sizes).amax(0) if sizes else torch.zeros(len(cotangents), leaves[0].shape[1])
-
-
-def _randomise(model: torch.nn.Module, seed: int) -> None:
-    """Weights of unit gain; constant vectors (norms, zero gates and biases) are only stirred."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if not weight.is_floating_point() or weight.numel() == 0:
-                continue
-            drawn = torch.randn(weight.shape, generator=generator).to(weight)
-            if weight.dim() >= 2:
-                fan = 1 if "embed" in name or "wte" in name else weight[0].numel()
-                weight.copy_(drawn / math.sqrt(fan) if weight.std() > 0 or weight.dim() == 2 else drawn * 0.2)
-            elif bool((weight == weight.flatten()[0]).all()):
-                weight.add_(drawn * 0.2)
-
-
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from _tensors(part)
-    elif isinstance(value, (tuple, list)):
-        for part in value:
-            yield from _tensors(part)
-
-
-class _Place(NamedTuple):
-    """A place in the batch and a position, in two runs of some lengths."""
-
-    place: int
-    query: int
-    lengths: tuple[int, int]
-    tolerance: float
-
-    def changed(self, before: list[torch.Tensor], after: list[torch.Tensor]) -> bool:
-        """Whether any tensor differs there; tensors without an axis of positions do not count."""
-        return any(self._differs(one, other) for one, other in zip(before, after, strict=False))
-
-    def _differs(self, one: torch.Tensor, other: torch.Tensor) -> bool:
-        first, second = self._there(one, self.lengths[0]), self._there(other, self.lengths[1])
-        if first is None or second is None or first.shape != second.shape:
-            return False
-        first, second = (part.nan_to_num() if part.is_floating_point() else part for part in (first, second))
-        if not self.tolerance or not first.is_floating_point():
-            return not torch.equal(first, second)
-        return bool((first - second).abs().max() > self.tolerance * first.abs().max())
-
-    def _there(self, tensor: torch.Tensor, length: int) -> torch.Tensor | None:
-        axis = next((axis for axis in (1, 2, 3, 0) if tensor.dim() > axis and tensor.shape[axis] == length), None)
-        if axis is None or tensor.numel() == 0:
-            return None
-        there = tensor.select(axis, self.query)
-        return there[self.place] if axis and len(there) > self.place and tensor.shape[0] > 1 else there
-
-
-def _rows_differ(before: list[torch.Tensor], after: list[torch.Tensor], place: int) -> bool:
-    """Whether any tensor differs at a place of the batch."""
-    return any(
-        one.shape == other.shape and one.dim() > 1 and len(one) > place and not torch.equal(one[place], other[place])
-        for one, other in zip(before, after, strict=False)
-    )
+def _steep(result: torch.Tensor | None, leaves: Sequence[Leaf], key: int) -> bool:
+    """Whether some numbers have a derivative by a position."""
+    return result is not None and result.requires_grad and bool(steepness(result, leaves, 0)[key] > 0)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 import transformers
 
-from attnmask.define.mask import Mask
-from attnmask.define.masks.causal import causal
-from attnmask.define.masks.everything import everything
 from attnmask.errors import TargetError
+from attnmask.verify.target import Relation
+from attnmask.verify.torch.model_inputs import Made, Maker
+from attnmask.verify.torch.relations import is_decoder, relations
 
-LENGTH = 16  # positions of the inputs
-SOURCE_LENGTH = 12  # positions of an encoder-decoder's source
 MOST_WEIGHTS = 200_000_000
-FIRST_WORD = 5  # lower ids are special
 
 # Settings by the names that configurations use for them; a configuration gets those that it has.
 SMALL: dict[str, int] = {
@@ -34,6 +31,10 @@ SMALL: dict[str, int] = {
     **dict.fromkeys(("hidden_size_per_layer_input", "mamba_n_heads"), 8),
     **dict.fromkeys(("q_lora_rank", "kv_lora_rank"), 16),
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"), 4),
+    **dict.fromkeys(("image_size", "img_size"), 32),
+    **dict.fromkeys(("patch_size", "prediction_length", "patch_length", "patch_stride"), 4),
+    **dict.fromkeys(("max_source_positions", "context_length"), 16),
+    **dict.fromkeys(("num_mel_bins", "input_feat_per_channel"), 16),
     **dict.fromkeys(
         ("sliding_window", "attention_window", "window_size", "local_attention", "attention_chunk_size"), 6
     ),
@@ -47,6 +48,8 @@ REQUIRED = (
     "n_routed_experts",
     "moe_intermediate_size",
     "head_dim",
+    "prediction_length",
+    "context_length",
 )  # also where the default is None
 UNGROUPED = {"num_key_value_heads": 4, "num_kv_heads": 4}
 LAYERS = {name: size for name, size in SMALL.items() if "layer" in name}
@@ -60,6 +63,7 @@ ATTEMPTS = (
     {name: size for name, size in (SMALL | HEAD_SIZES).items() if name not in LAYERS},  # where a list counts the layers
     LAYERS,
 )
+UNSET = ("vocab_size", "num_key_value_heads")  # settings that some leave to the user
 SPECIAL = {
     "pad_token_id": 0,
     "bos_token_id": 1,
@@ -69,12 +73,15 @@ SPECIAL = {
 }
 
 
+LAGS = [1, 2, 3]  # of models of time series
+
+
 class Built(NamedTuple):
-    """A model, inputs for it, and what each varied input may reach."""
+    """A model, inputs for it, and what of each varied input may reach an output."""
 
     model: torch.nn.Module
     inputs: dict[str, Any]
-    allowed: dict[str, Mask]
+    relations: Mapping[str | None, Relation]
 
 
 def build(class_name: str, *, seed: int = 0) -> Built:
@@ -87,9 +94,9 @@ def build(class_name: str, *, seed: int = 0) -> Built:
             f"Write for example transformers:GPT2LMHeadModel{_nearest(class_name)}",
         )
     errors = []
-    for sizes in ATTEMPTS:
+    for sizes, required in (*((sizes, REQUIRED) for sizes in ATTEMPTS), (ATTEMPTS[0], (*REQUIRED, *UNSET))):
         try:
-            return _attempt(model_class, class_name, sizes, seed)
+            return _attempt(model_class, class_name, sizes, required, seed)
         except TargetError:
             raise
         except Exception as error:  # anything can go wrong in a constructor that is given unusual sizes
@@ -101,66 +108,52 @@ def build(class_name: str, *, seed: int = 0) -> Built:
     ) from errors[0]
 
 
-def _attempt(model_class: type[Any], class_name: str, sizes: dict[str, int], seed: int) -> Built:
-    config = small_config(model_class.config_class, sizes, decoder=_is_decoder(class_name))
+def _attempt(
+    model_class: type[Any], class_name: str, sizes: dict[str, int], required: tuple[str, ...], seed: int
+) -> Built:
+    config = small_config(model_class.config_class, sizes, required, decoder=is_decoder(class_name))
     with torch.device("meta"):  # no memory yet
         size = sum(weight.numel() for weight in model_class(config).parameters())
     if size > MOST_WEIGHTS:
         raise ValueError(f"{size} weights are too many for a small model")
     torch.manual_seed(seed)
     model = model_class(config).eval()
-    inputs, allowed = _inputs(model, class_name, config, seed)
-    with torch.no_grad():
-        model(**inputs)
-    return Built(model, inputs, allowed)
+    made = _first_that_runs(model, Maker(model, config, seed))
+    return Built(model, made.inputs, dict(relations(model, config, made)))
 
 
-def small_config(config_class: type[Any], sizes: dict[str, int], *, decoder: bool) -> Any:
-    """A configuration with small sizes for everything that it has a size for."""
+def _first_that_runs(model: torch.nn.Module, maker: Maker) -> Made:
+    error: Exception | None = None
+    for made in maker.ways():
+        try:
+            with torch.no_grad():
+                model(**made.inputs)
+            return made
+        except Exception as raised:  # what an optional argument is needed for, a model says as it likes
+            error = error or raised
+    raise error or TargetError(
+        "a transformers target takes ids, images, spectrograms, waveforms or time series",
+        f"{type(model).__name__}.forward({', '.join(maker.known)})",
+        "Write a factory that returns (model, inputs), and audit package.module:factory",
+    )
+
+
+def small_config(config_class: type[Any], sizes: dict[str, int], required: tuple[str, ...], *, decoder: bool) -> Any:
+    """A configuration with small sizes for everything that it has a size for, or must get one."""
     default = config_class()
     settable = [name for name in sizes if not isinstance(getattr(config_class, name, None), property)]
     values: dict[str, Any] = {name: sizes[name] for name in settable if isinstance(getattr(default, name, None), int)}
-    values |= {name: sizes[name] for name in REQUIRED if hasattr(default, name) and name in sizes}
+    values |= {name: sizes[name] for name in required if hasattr(default, name) and name in sizes}
     special = {name: value for name, value in SPECIAL.items() if hasattr(default, name)}
+    if hasattr(default, "lags_sequence"):
+        values["lags_sequence"] = LAGS
     if decoder and hasattr(default, "is_decoder") and not default.is_encoder_decoder:
         values["is_decoder"] = True
     for name in getattr(default, "sub_configs", {}):
         part = getattr(default, name, None)
         if part is not None:
-            values[name] = small_config(type(part), sizes, decoder=decoder).to_dict()
+            values[name] = small_config(type(part), sizes, required, decoder=decoder).to_dict()
     return config_class(**values, **special)
-
-
-def _is_decoder(class_name: str) -> bool:
-    return class_name.endswith(("ForCausalLM", "LMHeadModel")) and "Masked" not in class_name
-
-
-def _inputs(model: torch.nn.Module, class_name: str, config: Any, seed: int) -> tuple[dict[str, Any], dict[str, Mask]]:
-    generator = torch.Generator().manual_seed(seed)
-    vocabulary = getattr(config.get_text_config(), "vocab_size", SMALL["vocab_size"])
-
-    def ids(length: int) -> torch.Tensor:
-        return torch.randint(FIRST_WORD, vocabulary, (1, length), generator=generator)
-
-    known = inspect.signature(model.forward).parameters
-    if "input_ids" not in known:
-        raise TargetError(
-            "a transformers target takes token ids",
-            f"{class_name}.forward({', '.join(known)})",
-            "Write a factory that returns (model, inputs), and audit package.module:factory",
-        )
-    options = {"use_cache": False} if "use_cache" in known else {}
-    if "decoder_input_ids" in known and config.is_encoder_decoder:
-        allowed = {"decoder_input_ids": causal(), "input_ids": everything()}
-        return {"input_ids": ids(SOURCE_LENGTH), "decoder_input_ids": ids(LENGTH), **options}, allowed
-    generates = _is_decoder(class_name) or _always_causal(model)
-    return {"input_ids": ids(LENGTH), **options}, {"input_ids": causal() if generates else everything()}
-
-
-def _always_causal(model: torch.nn.Module) -> bool:
-    """Whether a class without a language-model head in its name still is a decoder: its attention says so."""
-    flags = [getattr(part, "is_causal", None) for part in model.modules()]
-    return True in flags and False not in flags
 
 
 def _nearest(class_name: str) -> str:
