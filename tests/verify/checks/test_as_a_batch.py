@@ -90,5 +90,7 @@ def test_what_shows_in_a_batch_in_training_only():
     leaking = [section for section in report.sections if section.outcome == "leak"]
     assert [section.name for section in leaking] == ["training mode, batch"]
     assert leaking[0].module == "NormOverTheBatch"
+    by_definition = nn.Sequential(models.Attends(), nn.BatchNorm1d(IDS.shape[1]))  # at each position, over the batch
+    assert am.check(by_definition, IDS, scenarios=["batch", "training mode"], allowed=am.everything()).ok
     dropout = nn.Sequential(models.Attends(), nn.Dropout(0.5))
     assert am.check(dropout, IDS, scenarios=["training mode"]).ok
