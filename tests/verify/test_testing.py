@@ -47,6 +47,51 @@ def test_a_decoder_that_forgets_its_positions():
         am.testing.assert_cache_consistent(ForgetsPositions(), IDS)
 
 
+@pytest.mark.parametrize("ids", [IDS.numpy(), IDS.tolist(), {"input_ids": IDS}])
+def test_ids_of_any_library(ids):
+    am.testing.assert_cache_consistent(build("GPT2LMHeadModel").model, ids)
+
+
+def test_ids_of_jax():
+    import jax.numpy as jnp
+
+    am.testing.assert_cache_consistent(build("GPT2LMHeadModel").model, jnp.asarray(IDS.numpy()))
+
+
+def test_caches_that_are_states():
+    model = build("MambaForCausalLM").model
+    am.testing.assert_cache_consistent(model, IDS)
+    with pytest.raises(AssertionError, match=r"position 4, in call 1: .* first from backbone.layers.0.mixer"):
+        am.testing.assert_cache_consistent(model, IDS, chunks=(4, 4, 4))
+
+
+class GivesNone(torch.nn.Module):
+    """Takes a cache and gives none back."""
+
+    def forward(self, ids, past_key_values=None, use_cache=False):
+        return torch.nn.functional.one_hot(ids, 100).double()
+
+
+class TakesNone(torch.nn.Module):
+    def forward(self, ids):
+        return torch.nn.functional.one_hot(ids, 100).double()
+
+
+@pytest.mark.parametrize(
+    ("model", "rule", "got"),
+    [
+        (TakesNone(), "a decoder takes past_key_values and use_cache", "TakesNone"),
+        (GivesNone(), "a call with use_cache=True gives the cache back", "Tensor without past_key_values"),
+        (lambda ids: ids, "a torch module is decoded with a cache", "function"),
+    ],
+)
+def test_models_that_cannot_be_decoded(model, rule, got):
+    with pytest.raises(InputError) as caught:
+        am.testing.assert_cache_consistent(model, IDS)
+    assert (caught.value.rule, caught.value.got) == (rule, got)
+    assert caught.value.fix
+
+
 def test_chunks_must_add_up():
     with pytest.raises(InputError, match="add up"):
         am.testing.assert_cache_consistent(build("GPT2LMHeadModel").model, IDS, chunks=(4, 4))

@@ -104,6 +104,7 @@ class Session:
         if self.padding is not None:
             return self.padding, "pad" not in self.padding
         known = getattr(self.subject, "parameters", frozenset()) | frozenset(self.subject.inputs)
+        known -= self.subject.arrays.keys() - {*self.masks, self.subject.vary}  # a mask of pairs by the same name
         names = PADDING_INPUTS.get(self.subject.vary, {})
         found = next(((name, real) for name, real in names.items() if name in known), None)
         return found or next(((name, real) for name, real in PADDING_NAMES.items() if name in self.masks), (None, True))

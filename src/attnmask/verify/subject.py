@@ -109,8 +109,8 @@ class Subject(Inputs):
 
     def exact(self) -> Subject:
         """The same subject in float64, if it runs in it."""
-        double = self.in_double()
         try:
+            double = self.in_double()
             if double is not None:
                 double.run(double.copies(0, 1))
         except RuntimeError:  # a kernel without float64
@@ -150,10 +150,6 @@ class Subject(Inputs):
 
     def gradients(self, sequence: int, groups: NDArray[np.bool_], seed: int) -> NDArray[np.float64] | None:
         """How strongly each group of outputs depends on each position (groups, keys); None without derivatives."""
-        return None
-
-    def first_cache_difference(self, chunks: list[int]) -> tuple[int, float] | None:
-        """The position at which decoding in chunks departs from one pass, and how far; None if it does not."""
         return None
 
     def first_change(

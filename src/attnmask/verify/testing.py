@@ -16,7 +16,7 @@ from attnmask.define.mask import Mask
 from attnmask.define.masks.causal import causal
 from attnmask.define.masks.documents import documents
 from attnmask.define.masks.everything import everything
-from attnmask.errors import require
+from attnmask.errors import InputError
 from attnmask.verify.check import check
 from attnmask.verify.report import GOOD
 
@@ -71,21 +71,24 @@ def assert_documents_isolated(model: Any, inputs: Any, ids: Any, **options: Any)
 def assert_cache_consistent(
     model: Any, ids: Any, *, chunks: Sequence[int] | None = None, output: Callable[[Any], Any] | None = None
 ) -> None:
-    """Fail unless decoding with ``past_key_values`` gives what one pass over all tokens gives, in float64.
+    """Fail unless decoding with a cache gives what one pass over all tokens gives, in float64 where the model runs in it.
 
     Args:
         model: a torch module called as Hugging Face decoders are: ``model(ids, past_key_values=, use_cache=True)``.
-        ids: token ids (batch, length).
+        ids: token ids (batch, length) of any library, or a dict of named inputs.
         chunks: how many tokens each call gets; by default half of them, then one at a time.
         output: takes the model's result to the array (batch, length, ...) that is compared.
-    """
-    require("torch", "torch")
-    from attnmask.verify.torch.cache import first_difference
 
-    half = max(1, ids.shape[1] // 2)
-    found = first_difference(model, ids, chunks or (half, *[1] * (ids.shape[1] - half)), output)
+    Raises:
+        InputError: the model takes no cache or gives none back, or the chunks do not add up.
+    """
+    if not hasattr(model, "named_parameters"):
+        raise InputError("a torch module is decoded with a cache", type(model).__name__, "Give the module itself")
+    from attnmask.verify.torch.decoded import decoded
+
+    found = decoded(model, ids, chunks, output)
     if found is not None:
         raise AssertionError(
-            f"decoding with a cache departs from the full pass at position {found.position}, in call {found.chunk}: "
-            f"the outputs differ by {found.size:.1e}"
+            f"decoding with a cache departs from the full pass at position {found.position}, in call {found.call}: "
+            f"the outputs differ by {found.size:.1e}" + (f", first from {found.module}" if found.module else "")
         )

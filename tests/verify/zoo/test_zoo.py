@@ -27,7 +27,7 @@ def test_a_leak_is_found_and_located(name):
     report = checked(name, entry, entry.broken)
     assert report.verdict == "leak", report
     if entry.shown.by == "batch":  # no pair of one sequence is to blame
-        assert next(section.name for section in report.sections if section.outcome == "leak") == "batch", report
+        assert "batch" in next(section.name for section in report.sections if section.outcome == "leak"), report
     if entry.pairs:
         assert (report.leaks[0].query, report.leaks[0].key) in entry.pairs, report
     if entry.module:

@@ -6,34 +6,23 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from attnmask.verify.probe import departed, influence, largest, mixed
 from attnmask.verify.report import Leak
 from attnmask.verify.session import Found, Session
+from attnmask.verify.together import OWN, departing, mixing
 
 NAME = "batch"
 LEVEL = "quick"
 
 DRAWS = 3
-FAINT = 1000.0  # units, beside what the sequence itself does: experts that get other numbers of tokens round otherwise
 
 
 def sections(session: Session) -> Iterator[Found]:
     """A sequence first, and last, in a batch of two, whose other sequence is replaced."""
-    subject = session.subject
-    leaks: list[Leak] = []
-    module = None
-    own = influence(subject, 0, np.ones((1, subject.length), bool), session.seed)
-    faint = FAINT * subject.unit * largest(own)
-    for place in (0, 1):
-        arrays, changed, apart = mixed(subject, place, session.seed)
-        rows = np.flatnonzero(apart > faint)
-        if len(rows) and not leaks:
-            module = subject.first_mixing(arrays, changed, place)
-        leaks += [Leak(int(row), -1, float(apart[row]), None, place, 1 - place) for row in rows]
-    if not leaks and not subject.draws:
+    leaks, module = mixing(session.subject, session.seed)
+    if not leaks and not session.subject.draws:
         draws = [list(_otherwise_alone(session, session.seed + number)) for number in range(DRAWS)]
         leaks = draws[0] if all(draws) else []  # a selection may be another one once, by rounding
-    yield session.compared(NAME, leaks, tests=4, allowed="its own sequence", module=module)
+    yield session.compared(NAME, leaks, tests=4, allowed=OWN, module=module)
 
 
 def _otherwise_alone(session: Session, seed: int) -> Iterator[Leak]:
@@ -49,8 +38,5 @@ def _otherwise_alone(session: Session, seed: int) -> Iterator[Leak]:
     together = subject.with_inputs(**arrays)
     found = together.run(arrays)
     for place in (0, 1):
-        alone = together.run(together.copies(place, 1))
-        rows = valid[place] if found.shape[1] == length else np.ones(found.shape[1], bool)
-        apart, others = departed(found[place], alone[0], largest(alone))
-        for row in others[rows[others]]:
-            yield Leak(int(row), -1, float(apart[row]), None, place, 1 - place)
+        alone = together.run(together.copies(place, 1))[0]
+        yield from departing(found[place], alone, valid[place], (place, 1 - place))

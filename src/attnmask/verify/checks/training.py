@@ -1,10 +1,12 @@
-"""Training: the same in training mode, where masks may be off, and norms count over the batch and over time."""
+"""Training: the same in training mode, where masks may be off, and norms count over time or over the batch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from attnmask.verify.session import Found, Session
+from attnmask.verify.together import OWN, mixing
 
 NAME = "training mode"
 LEVEL = "quick"
@@ -13,10 +15,20 @@ MOST = 6  # tests, each in runs of its own: in training mode, copies in one batc
 
 
 def sections(session: Session) -> Iterator[Found]:
-    """One section, where there is such a mode, and one with gradient checkpointing."""
-    for name, subject in {
-        NAME: session.subject.in_training(),
-        "gradient checkpointing": session.subject.checkpointed(),
-    }.items():
-        if subject is not None:
-            yield session.judge(name, subject, valid=session.valid(0), derived=False, most=MOST)
+    """One section for a sequence alone and, if it leaks nothing, one for two in a batch, where there is such a mode."""
+    training = session.subject.in_training()
+    if training is None:
+        return
+    alone = session.judge(NAME, training, valid=session.valid(0), derived=False, most=MOST)
+    yield alone
+    if alone.outcome != "leak":
+        _keep_statistics(training)
+        leaks, module = mixing(training, session.seed)
+        yield session.compared(f"{NAME}, batch", leaks, tests=2, allowed=OWN, module=module)
+
+
+def _keep_statistics(training: Any) -> None:
+    """Let norms that count over the batch by definition use the statistics that they keep: what mixes then is a fault."""
+    for part in getattr(training.model, "modules", lambda: ())():
+        if "BatchNorm" in type(part).__name__:
+            part.eval()

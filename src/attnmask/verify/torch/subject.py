@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from attnmask.verify.arrays import Array, unit_of
 from attnmask.verify.layout import Layout
 from attnmask.verify.subject import Subject, repeatable
-from attnmask.verify.torch import cache
 from attnmask.verify.torch.gradients import Change, Leaf, jacobian, steepness
 from attnmask.verify.torch.modules import (
     Function,
@@ -139,11 +138,6 @@ class TorchSubject(Subject):
                 for name, value in self.inputs.items()
             }
         return other
-
-    def first_cache_difference(self, chunks: list[int]) -> tuple[int, float] | None:
-        ids = torch.from_numpy(np.ascontiguousarray(self.arrays[self.vary][:1]))
-        found = cache.first_difference(self.model, ids, chunks, self.output)
-        return None if found is None else (found.position, found.size)
 
     def in_training(self) -> TorchSubject | None:
         """A copy in training mode, which runs one sequence at a time; a function has none."""
