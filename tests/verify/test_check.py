@@ -142,6 +142,26 @@ def test_tests_cover_every_forbidden_pair():
         assert np.array_equal(covered, ~dense)
 
 
+def test_tests_of_a_right_model_are_one_run_beside_the_sequence_itself():
+    sizes = []
+
+    def model(x):
+        sizes.append(len(x))
+        return np.cumsum(x, axis=1)
+
+    assert am.check(model, np.ones((1, 6, 4)), scenarios=["as given"]).ok
+    assert sorted(sizes) == [1, 1, 2, 2, 2, 2, 6]  # alone, and replaced; whether copies see each other; 5 tests and itself
+
+
+def test_outputs_that_depend_on_the_place_in_the_batch_are_compared_at_the_same_place():
+    assert am.check(lambda x: np.cumsum(x, axis=1) + 1e-9 * np.arange(len(x))[:, None, None], np.ones((1, 6, 4))).ok
+
+
+def test_copies_that_see_each_other_in_large_batches_only_hide_nothing():
+    report = am.check(lambda x: np.cumsum(x, axis=1) + (x.mean() if len(x) > 2 else 0.0), np.ones((1, 6, 4)))
+    assert report.verdict == "leak"
+
+
 @pytest.mark.parametrize("causal", [True, False])
 def test_padding_is_tried_on_both_sides_where_the_model_takes_a_mask(causal):
     allowed = am.causal() if causal else am.everything()

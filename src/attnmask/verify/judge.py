@@ -11,7 +11,7 @@ from attnmask.exchange.recognition.recognize import recognize
 from attnmask.verify.case import Bools, Case, Floats
 from attnmask.verify.checks import gradient, life, perturbation, rounding
 from attnmask.verify.evidence import Life, Perturbed
-from attnmask.verify.probe import culprit, each_alone, noise
+from attnmask.verify.probe import culprit, each_alone, noise, with_itself
 from attnmask.verify.report import Leak, Section
 
 Progress = Callable[[str], None]
@@ -118,6 +118,8 @@ def _module(case: Case, perturbed: Perturbed, alone: Floats, leak: Leak) -> str 
         replaced, row = case.forbidden[query][None], 0
     first = row // subject.at_once * subject.at_once
     part = replaced[first : first + subject.at_once]
+    if replaced is perturbed.tests.replaced:
+        part = with_itself(subject, part)
     before, after = subject.copies(case.sequence, len(part)), subject.resampled(case.sequence, part, case.seed)
     return subject.first_change(before, after, row - first, query)
 

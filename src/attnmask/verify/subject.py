@@ -102,7 +102,7 @@ class Subject:
     @cached_property
     def queries(self) -> int:
         """The number of output positions."""
-        return int(self.run(self.copies(0, 1)).shape[1])
+        return len(self.alone(0))
 
     @property
     def unit(self) -> float:
@@ -115,10 +115,14 @@ class Subject:
 
     def exact(self) -> Subject:
         """The same subject in float64, if it runs in it."""
+        return self._exact
+
+    @cached_property
+    def _exact(self) -> Subject:
         double = self.in_double()
         try:
             if double is not None:
-                double.run(double.copies(0, 1))
+                double.alone(0)
         except RuntimeError:  # a kernel without float64
             return self
         return double or self
@@ -128,8 +132,7 @@ class Subject:
         """Whether the model draws random numbers: runs of other shapes can then not be compared."""
         other = self.with_inputs()
         other.seed = self.seed + 1
-        arrays = self.copies(0, 1)
-        return not np.array_equal(self.run(arrays), other.run(arrays), equal_nan=True)
+        return not np.array_equal(self.alone(0), other.alone(0), equal_nan=True)
 
     def gradients(self, sequence: int, groups: NDArray[np.bool_], seed: int) -> NDArray[np.float64] | None:
         """How strongly each group of outputs depends on each position (groups, keys); None without derivatives."""
@@ -167,7 +170,7 @@ class Subject:
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other.arrays = {**self.arrays, **changed}
-        for known in ("queries", "draws"):
+        for known in ("queries", "draws", "_exact", "_alone"):
             other.__dict__.pop(known, None)
         return other
 
@@ -262,6 +265,16 @@ class Subject:
             name: np.repeat(array[sequence : sequence + 1], count, axis=0) if self._has_batch(name, array) else array
             for name, array in self.arrays.items()
         }
+
+    def alone(self, sequence: int) -> Array:
+        """The output of one sequence as it is given, (rows, features), which is computed once."""
+        if sequence not in self._alone:
+            self._alone[sequence] = self.run(self.copies(sequence, 1))[0]
+        return self._alone[sequence]
+
+    @cached_property
+    def _alone(self) -> dict[int, Array]:
+        return {}
 
     def resampled(self, sequence: int, positions: NDArray[np.bool_], seed: int) -> dict[str, Array]:
         """Copies of a sequence, each with fresh random content at its own positions (count, length)."""

@@ -15,19 +15,20 @@ GROUPS = 48  # of the outputs of longer sequences
 
 
 def evidence(case: Case) -> Floats | None:
-    """How strongly each output depends on each position: (queries, keys); None where there is no derivative.
+    """How strongly each output that is judged depends on each position: (queries, keys); None where there is no derivative.
 
     Of long sequences, queries are taken together in groups that must not see the same positions: what one of them
     depends on counts for the group, at the positions that it must not see.
     """
-    groups = _groups(case.allowed)
-    found = case.subject.gradients(case.sequence, groups, case.seed)
-    if found is None or len(groups) == len(case.allowed):
-        return found
     slopes = np.zeros(case.allowed.shape)
+    groups = _groups(case.allowed) & case.real
+    groups = groups[groups.any(1)]
+    found = case.subject.gradients(case.sequence, groups, case.seed) if len(groups) else np.zeros((0, 0))
+    if found is None:
+        return None
     for group, strengths in zip(groups, found, strict=True):
         hidden = ~case.allowed[group].any(0)  # what none of them may see
-        slopes[np.flatnonzero(group)[-1]] = np.where(hidden, strengths, 0.0)
+        slopes[np.flatnonzero(group)[-1]] = strengths if is_complete(case) else np.where(hidden, strengths, 0.0)
     return slopes
 
 

@@ -40,6 +40,7 @@ class TorchSubject(Subject):
     ) -> None:
         super().__init__(copy.deepcopy(model).eval(), _named(model, inputs), vary, output)
         self.model: torch.nn.Module
+        self.doubled: list[TorchSubject] = []  # one copy in float64, shared by all subjects of this model
         if fresh_weights:
             _randomise(self.model, seed)
         self.embeddings = list(self._embeddings()) if self.holds_ids else []
@@ -94,8 +95,14 @@ class TorchSubject(Subject):
         return iter(found)
 
     def in_double(self) -> TorchSubject:
-        """The same subject in float64."""
-        return self._in(torch.float64)
+        """The same subject in float64; one copy of the model serves all inputs."""
+        if not self.doubled:
+            self.doubled.append(self._in(torch.float64))
+        known, other = self.doubled[0], self.with_inputs()
+        assert isinstance(other, TorchSubject)
+        other.model, other.embeddings, other.doubled = known.model, known.embeddings, known.doubled
+        other.inputs = _to(self.inputs, torch.float64)
+        return other
 
     def with_weights(self, times: float) -> TorchSubject:
         other = self._in(None)
@@ -112,16 +119,19 @@ class TorchSubject(Subject):
 
     def _in(self, dtype: torch.dtype | None) -> TorchSubject:
         """The same subject with a copy of the model, in another number format if one is given."""
-        other = self.with_inputs()
-        assert isinstance(other, TorchSubject)
-        other.model = copy.deepcopy(self.model)
+        other = self._with_copy({})
         if dtype is not None:
             other.model = other.model.to(dtype)
-            other.inputs = {
-                name: value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
-                for name, value in self.inputs.items()
-            }
-        other.embeddings = list(other._embeddings()) if other.holds_ids else []
+            other.inputs = _to(self.inputs, dtype)
+        return other
+
+    def _with_copy(self, memo: dict[int, Any]) -> TorchSubject:
+        """The same subject with a copy of the model; ``memo`` names by their ids the parts that are shared."""
+        other = self.with_inputs()
+        assert isinstance(other, TorchSubject)
+        other.model = copy.deepcopy(self.model, memo)
+        other.embeddings = [memo[id(part)] for part in self.embeddings]
+        other.doubled = []
         return other
 
     def first_cache_difference(self, chunks: list[int]) -> tuple[int, float] | None:
@@ -131,11 +141,9 @@ class TorchSubject(Subject):
 
     def in_training(self) -> TorchSubject:
         """A copy in training mode, which runs one sequence at a time."""
-        other = self.with_inputs()
-        assert isinstance(other, TorchSubject)
-        other.model = copy.deepcopy(self.model).train()
+        other = self._with_copy({id(weight): weight for weight in self.model.parameters()})  # which no forward changes
+        other.model.train()
         other.at_once = 1
-        other.embeddings = list(other._embeddings()) if other.holds_ids else []
         return other
 
     def gradients(self, sequence: int, groups: NDArray[np.bool_], seed: int) -> NDArray[np.float64] | None:
@@ -229,6 +237,14 @@ def _named(model: torch.nn.Module, inputs: Any) -> Any:
     """A single array under the name of the module's first argument, if that is a name with known companions."""
     first = next(iter(inspect.signature(model.forward).parameters), "")
     return {first: inputs} if first in PADDING_INPUTS and not isinstance(inputs, Mapping) else inputs
+
+
+def _to(inputs: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    """Inputs whose floating-point tensors have a number format."""
+    return {
+        name: value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+        for name, value in inputs.items()
+    }
 
 
 @contextmanager
