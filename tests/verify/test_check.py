@@ -150,7 +150,15 @@ def test_tests_of_a_right_model_are_one_run_beside_the_sequence_itself():
         return np.cumsum(x, axis=1)
 
     assert am.check(model, np.ones((1, 6, 4)), scenarios=["as given"]).ok
-    assert sorted(sizes) == [1, 1, 2, 2, 2, 2, 6]  # alone, and replaced; whether copies see each other; 5 tests and itself
+    assert sorted(sizes) == [
+        1,
+        1,
+        2,
+        2,
+        2,
+        2,
+        6,
+    ]  # alone, and replaced; whether copies see each other; 5 tests and itself
 
 
 def test_outputs_that_depend_on_the_place_in_the_batch_are_compared_at_the_same_place():

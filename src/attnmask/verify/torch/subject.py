@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from attnmask.verify.subject import PADDING_INPUTS, Subject, repeatable
 from attnmask.verify.torch import cache
 
 AT_ONCE = 16  # derivatives
+LITTLE = 5e9  # products of a weight and a position in one run, a tenth of a second for one core
 
 
 class TorchSubject(Subject):
@@ -78,8 +79,19 @@ class TorchSubject(Subject):
         return max([super().unit, *(unit_of(part) for part in self.model.parameters() if part.is_floating_point())])
 
     def call(self, inputs: dict[str, Any]) -> Any:
-        with torch.no_grad():
+        with torch.no_grad(), self._threads(inputs[self.vary].shape):
             return super().call(inputs)
+
+    @contextmanager
+    def _threads(self, shape: Sequence[int]) -> Iterator[None]:
+        """Little work is done by one thread: several wait for each other, on a busy machine longer than they work."""
+        threads, weights = torch.get_num_threads(), sum(weight.numel() for weight in self.model.parameters())
+        if weights * shape[0] * shape[1] < LITTLE:
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
     def _embeddings(self) -> Iterator[torch.nn.Embedding]:
         """The embedding layers that are given the varied ids."""
@@ -147,6 +159,10 @@ class TorchSubject(Subject):
         return other
 
     def gradients(self, sequence: int, groups: NDArray[np.bool_], seed: int) -> NDArray[np.float64] | None:
+        with self._threads((AT_ONCE, self.length)):
+            return self._gradients(sequence, groups, seed)
+
+    def _gradients(self, sequence: int, groups: NDArray[np.bool_], seed: int) -> NDArray[np.float64] | None:
         native = self.native(self.copies(sequence, 1))
         leaves: list[torch.Tensor] = []
 
