@@ -58,17 +58,14 @@ def show(options: argparse.Namespace) -> int:
 def audit(options: argparse.Namespace) -> int:
     """Record the masks that a model really uses, and check that nothing leaks."""
     from attnmask.verify.audit import audit as run
+    from attnmask.verify.audit import must_take_files
 
+    if options.out:
+        must_take_files(options.out)
     allowed = am.parse(options.allowed) if options.allowed else None
-    found = run(
-        options.target,
-        allowed=allowed,
-        scenarios=options.scenarios,
-        progress=lambda step: print(f"  .. {step}", file=sys.stderr, flush=True),
-    )
-    paths = found.save(options.out) if options.out else []
-    print(json.dumps(found.as_json(), indent=2) if options.json else found.text())
-    for path in paths:
+    found = run(options.target, allowed=allowed, scenarios=options.scenarios, progress=True)
+    print(json.dumps(found.as_json(), indent=2) if options.json else found.text(), flush=True)  # also if saving fails
+    for path in found.save(options.out) if options.out else []:
         print(f"written: {path}", file=sys.stderr)
     return 0 if found.ok else 1
 

@@ -1,6 +1,7 @@
 """Checks: every kind of leak is found and located, and correct models are left alone."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -250,6 +251,16 @@ def test_progress_is_told():
     told = []
     am.check(models.Attends(), IDS, progress=told.append)
     assert told[0].startswith("as given: 8 forbidden regions")
+
+
+@pytest.mark.parametrize(
+    ("terminal", "progress", "shown"),
+    [(True, None, True), (True, False, False), (False, None, False), (False, True, True)],
+)
+def test_progress_is_shown_on_a_terminal(capsys, monkeypatch, terminal, progress, shown):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    am.check(models.Attends(), IDS, progress=progress, scenarios=["as given"])
+    assert ("  .. as given: 8 forbidden regions at 9 positions" in capsys.readouterr().err) == shown
 
 
 class ReadsSource(nn.Module):

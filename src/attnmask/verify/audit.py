@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 
 from attnmask import page
 from attnmask.define.mask import Mask
-from attnmask.errors import AttnmaskError, TargetError
+from attnmask.errors import AttnmaskError, InputError, TargetError
 from attnmask.verify.calls import Log
-from attnmask.verify.check import Progress, check
+from attnmask.verify.check import check
+from attnmask.verify.progress import Progress, teller
 from attnmask.verify.record import record
 from attnmask.verify.report import Report
 from attnmask.verify.target import Target, load
@@ -104,12 +106,26 @@ class Audit:
         return [folder / name for name in texts]
 
 
+def must_take_files(folder: str | Path) -> None:
+    """Refuse a folder into which nothing can be written, before the work is done; nothing is made or left there."""
+    there = next(part for part in (Path(folder), *Path(folder).parents) if part.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise InputError(
+            "reports are written into a folder that takes files",
+            f"{folder} ({there}: {error.strerror})",
+            "Choose another one",
+        ) from error
+
+
 def audit(
     target: str,
     *,
     allowed: Mask | str | None = None,
     scenarios: str | Sequence[str] = "thorough",
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Audit:
     """Load a target, record the masks that it uses, and check what reaches what.
 
@@ -117,9 +133,9 @@ def audit(
         target: ``package.module:factory`` or ``transformers:ClassName``.
         allowed: what each output row may depend on; by default what the target says (a decoder: ``causal()``).
         scenarios: as in ``check``; an audit is thorough by default.
-        progress: called with a sentence at the start of each step.
+        progress: as in ``check``.
     """
-    say = progress or (lambda sentence: None)
+    say = teller(progress)
     say(f"loading {target}")
     subject = load(target)
     say("recording its attention calls")

@@ -20,8 +20,8 @@ from attnmask.define.mask import Mask
 from attnmask.define.masks.causal import causal
 from attnmask.define.text.parse import given
 from attnmask.errors import InputError
-from attnmask.verify.judge import Progress as Progress
 from attnmask.verify.probe import mixed
+from attnmask.verify.progress import Progress, teller
 from attnmask.verify.report import GOOD, Report, Section, Tried
 from attnmask.verify.session import MAIN, Found, Session, Skipped, chosen, run
 from attnmask.verify.subject import Subject
@@ -39,7 +39,7 @@ def check(
     padding: str | None = None,
     fresh_weights: bool = True,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Report:
     """Check that no output of a model depends on anything that a mask forbids.
 
@@ -64,7 +64,8 @@ def check(
             padding where the name says "pad".
         fresh_weights: give the copy random weights, so that zero-initialised gates and tiny weights hide no path.
         seed: of everything random.
-        progress: called with a sentence at the start of each step.
+        progress: called with a sentence at the start of each step; by default sentences are printed if the standard
+            error is a terminal, with True always, with False never.
 
     Returns:
         A report: ``.ok``, ``.verdict``, ``.leaks``, ``.text()``, ``.html()``, ``.to_json()``.
@@ -75,7 +76,7 @@ def check(
     allowed = causal() if allowed is None else given(allowed)
     files = chosen(scenarios)
     subject = _subject(model, inputs, vary, output, fresh_weights, seed)
-    say = progress or (lambda sentence: None)
+    say = teller(progress)
     if subject.queries and any(mixed(subject, place, seed)[2].any() for place in (0, 1)):
         subject.at_once = 1  # else copies in one batch would see each other
     session = Session(subject, allowed, seed, say, None if lengths is None else tuple(lengths), padding)

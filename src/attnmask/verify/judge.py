@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,9 +10,8 @@ from attnmask.verify.case import Bools, Case, Floats
 from attnmask.verify.checks import gradient, life, perturbation, rounding
 from attnmask.verify.evidence import Life, Perturbed
 from attnmask.verify.probe import culprit, each_alone, noise, with_itself
+from attnmask.verify.progress import Progress
 from attnmask.verify.report import Leak, Section
-
-Progress = Callable[[str], None]
 
 LOUD = 10.0  # times the difference of equal runs
 FAINT = 1e-5  # of the strongest influence of a kind: what is less is named only if there is nothing else
