@@ -98,6 +98,24 @@ def test_the_model_itself_is_not_touched():
     assert not any(part._forward_hooks for part in model.modules())
 
 
+def test_little_work_is_done_by_one_thread_and_the_others_are_given_back():
+    seen = set()
+
+    class Notes(models.Attends):
+        def forward(self, ids):
+            seen.add(torch.get_num_threads())
+            return super().forward(ids)
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert am.check(Notes(), IDS, scenarios=["as given"]).ok
+        assert seen == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_embeddings_as_inputs():
     layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
     hidden = nn.Transformer.generate_square_subsequent_mask(7)
