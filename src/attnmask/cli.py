@@ -57,6 +57,7 @@ def show(options: argparse.Namespace) -> int:
 
 def audit(options: argparse.Namespace) -> int:
     """Record the masks that a model really uses, and check that nothing leaks."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded: else threads that wait take the cores
     from attnmask.verify.audit import audit as run
     from attnmask.verify.audit import must_take_files
 
