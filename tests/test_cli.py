@@ -114,6 +114,22 @@ def test_bad_input_says_what_to_write_and_writes_nothing(capsys, tmp_path, monke
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_an_audit_that_could_not_be_written_is_not_begun(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, out, err = run(capsys, "audit", "examples.leaky_decoder:broken", "--out", tmp_path / "file" / "reports")
+    assert (status, out) == (2, "")
+    assert "reports are written into a folder that takes files" in err
+    assert "loading" not in err
+
+
+def test_the_verdict_is_printed_also_if_writing_fails(capsys, tmp_path):
+    (tmp_path / "examples-leaky-decoder-broken.html").mkdir()
+    status, out, err = run(capsys, "audit", "examples.leaky_decoder:broken", "--out", tmp_path)
+    assert status == 2
+    assert "LEAK" in out
+    assert "examples-leaky-decoder-broken.html" in err
+
+
 def test_a_failing_audit_writes_nothing(capsys, tmp_path):
     assert run(capsys, "audit", "no.such.module:f", "--out", tmp_path / "reports")[0] == 2
     assert not (tmp_path / "reports").exists()

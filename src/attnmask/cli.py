@@ -57,12 +57,14 @@ def show(options: argparse.Namespace) -> int:
 
 def audit(options: argparse.Namespace) -> int:
     """Record the masks that a model really uses, and check that nothing leaks."""
-    from attnmask.verify.audit import audit as run
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded: else threads that wait take the cores
+    from attnmask.verify.audit import must_take_files
 
-    allowed = am.parse(options.allowed) if options.allowed else None
-    found = run(
+    if options.out:
+        must_take_files(options.out)
+    found = am.audit(
         options.target,
-        allowed=allowed,
+        allowed=options.allowed,
         scenarios=options.scenarios,
         vary=options.vary,
         output=_part(options.output) if options.output else None,
@@ -70,11 +72,10 @@ def audit(options: argparse.Namespace) -> int:
         length=options.length,
         batch=options.batch,
         mode=options.mode,
-        progress=lambda step: print(f"  .. {step}", file=sys.stderr, flush=True),
+        progress=True,
     )
-    paths = found.save(options.out) if options.out else []
-    print(json.dumps(found.as_json(), indent=2) if options.json else found.text())
-    for path in paths:
+    print(json.dumps(found.as_json(), indent=2) if options.json else found.text(), flush=True)  # also if saving fails
+    for path in found.save(options.out) if options.out else []:
         print(f"written: {path}", file=sys.stderr)
     return 0 if found.ok else 1
 

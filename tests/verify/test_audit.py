@@ -9,6 +9,7 @@ import attnmask as am
 from attnmask.errors import TargetError
 from attnmask.verify.audit import audit
 from attnmask.verify.target import load
+from attnmask.verify.torch.transformers import build
 
 # class -> the masks that its attention calls use on 16 tokens, and what each varied input may reach
 CLASSES = {
@@ -85,6 +86,20 @@ def test_options_reach_the_check():
     )
     assert found.reports[0].sections[0].allowed_cells.shape == (4, 4)
     assert {mask for _, mask, _, _ in found.masks()} >= {"everything()"}
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("Zamba2ForCausalLM", ["linear_attention"] * 2 + ["hybrid"] * 2),
+        ("NemotronHForCausalLM", ["linear_attention", "moe", "full_attention", "mlp"]),
+    ],
+)
+def test_a_list_of_layers_is_cut_to_a_few_of_each_kind(name, kinds):
+    model = build(name).model
+    assert model.config.layers_block_type == kinds
+    assert model.config.chunk_size < 16  # the inputs are more than one chunk
+    assert sum(weight.numel() for weight in model.parameters()) < 1_000_000
 
 
 def test_the_example_with_a_leak_is_found_and_the_repaired_one_is_not():

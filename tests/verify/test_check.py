@@ -1,6 +1,7 @@
 """Checks: every kind of leak is found and located, and correct models are left alone."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -97,6 +98,24 @@ def test_the_model_itself_is_not_touched():
     assert not any(part._forward_hooks for part in model.modules())
 
 
+def test_little_work_is_done_by_one_thread_and_the_others_are_given_back():
+    seen = set()
+
+    class Notes(models.Attends):
+        def forward(self, ids):
+            seen.add(torch.get_num_threads())
+            return super().forward(ids)
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert am.check(Notes(), IDS, scenarios=["as given"]).ok
+        assert seen == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_embeddings_as_inputs():
     layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
     hidden = nn.Transformer.generate_square_subsequent_mask(7)
@@ -140,6 +159,34 @@ def test_tests_cover_every_forbidden_pair():
         found = probe.tests_of(dense, np.ones(4, bool))
         covered = (found.rows[:, :, None] & found.replaced[:, None, :]).any(0)
         assert np.array_equal(covered, ~dense)
+
+
+def test_tests_of_a_right_model_are_one_run_beside_the_sequence_itself():
+    sizes = []
+
+    def model(x):
+        sizes.append(len(x))
+        return np.cumsum(x, axis=1)
+
+    assert am.check(model, np.ones((1, 6, 4)), scenarios=["as given"]).ok
+    assert sorted(sizes) == [
+        1,
+        1,
+        2,
+        2,
+        2,
+        2,
+        6,
+    ]  # alone, and replaced; whether copies see each other; 5 tests and itself
+
+
+def test_outputs_that_depend_on_the_place_in_the_batch_are_compared_at_the_same_place():
+    assert am.check(lambda x: np.cumsum(x, axis=1) + 1e-9 * np.arange(len(x))[:, None, None], np.ones((1, 6, 4))).ok
+
+
+def test_copies_that_see_each_other_in_large_batches_only_hide_nothing():
+    report = am.check(lambda x: np.cumsum(x, axis=1) + (x.mean() if len(x) > 2 else 0.0), np.ones((1, 6, 4)))
+    assert report.verdict == "leak"
 
 
 @pytest.mark.parametrize("causal", [True, False])
@@ -222,6 +269,16 @@ def test_progress_is_told():
     told = []
     am.check(models.Attends(), IDS, progress=told.append)
     assert told[0].startswith("as given: 8 forbidden regions")
+
+
+@pytest.mark.parametrize(
+    ("terminal", "progress", "shown"),
+    [(True, None, True), (True, False, False), (False, None, False), (False, True, True)],
+)
+def test_progress_is_shown_on_a_terminal(capsys, monkeypatch, terminal, progress, shown):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    am.check(models.Attends(), IDS, progress=progress, scenarios=["as given"])
+    assert ("  .. as given: 8 forbidden regions at 9 positions" in capsys.readouterr().err) == shown
 
 
 class ReadsSource(nn.Module):

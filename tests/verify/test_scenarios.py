@@ -221,6 +221,17 @@ def test_rounding_in_a_format_of_its_own_is_no_leak():
     assert report.verdict == "no leak seen, only rounding", report.text()
 
 
+@pytest.mark.parametrize(("own", "right"), [("ConvolvesInFloat32", True), ("LeaksInFloat32", False)])
+def test_a_model_that_does_not_run_in_float64_is_judged_by_direction(own, right):
+    class Refuses(globals()[own]):
+        def mix(self, x):
+            if x.dtype == torch.float64:
+                raise RuntimeError("no such kernel")
+            return super().mix(x)
+
+    assert am.check(Refuses(), IDS, scenarios=["as given"]).ok == right
+
+
 class LeaksInFloat32(models.Attends):
     """A kernel for 32 bits that sees everything."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import Any
 from attnmask import page
 from attnmask.define.mask import Mask
 from attnmask.define.text.parse import given
-from attnmask.errors import AttnmaskError, TargetError
+from attnmask.errors import AttnmaskError, InputError, TargetError
 from attnmask.verify.arrays import library_of
 from attnmask.verify.calls import Log
-from attnmask.verify.check import Progress, check
+from attnmask.verify.check import check
+from attnmask.verify.progress import Progress, teller
 from attnmask.verify.record import record
 from attnmask.verify.report import Report
 from attnmask.verify.target import Target, load, with_relation, with_sizes
@@ -106,6 +108,20 @@ class Audit:
         return [folder / name for name in texts]
 
 
+def must_take_files(folder: str | Path) -> None:
+    """Refuse a folder into which nothing can be written, before the work is done; nothing is made or left there."""
+    there = next(part for part in (Path(folder), *Path(folder).parents) if part.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise InputError(
+            "reports are written into a folder that takes files",
+            f"{folder} ({there}: {error.strerror})",
+            "Choose another one",
+        ) from error
+
+
 def audit(
     target: str,
     *,
@@ -117,7 +133,7 @@ def audit(
     length: int | None = None,
     batch: int | None = None,
     mode: str = "eval",
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Audit:
     """Load a target, record the masks that it uses, and check what reaches what.
 
@@ -138,13 +154,13 @@ def audit(
         length: the number of positions; inputs are cut, or continued by random content.
         batch: the number of sequences.
         mode: ``"eval"`` or ``"train"``.
-        progress: called with a sentence at the start of each step.
+        progress: as in ``check``.
 
     Raises:
         TargetError: the target cannot be loaded, or does not run.
         InputError: an option does not fit it.
     """
-    say = progress or (lambda sentence: None)
+    say = teller(progress)
     say(f"loading {target}")
     loaded = load(target)
     loaded = loaded if inputs is None else loaded._replace(inputs=_for(loaded.model, inputs))

@@ -25,8 +25,8 @@ from attnmask.verify.arrange import arranged, as_asked
 from attnmask.verify.arrays import library_of
 from attnmask.verify.case import case
 from attnmask.verify.checks import perturbation
-from attnmask.verify.judge import Progress as Progress
 from attnmask.verify.layout import asked
+from attnmask.verify.progress import Progress, teller
 from attnmask.verify.report import GOOD, Report, Section, Tried
 from attnmask.verify.session import MAIN, Found, Session, Skipped, chosen, run
 from attnmask.verify.subject import Subject
@@ -51,7 +51,7 @@ def check(
     mode: str = "eval",
     fresh_weights: bool = True,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Report:
     """Check that no output of a model depends on anything that a mask forbids.
 
@@ -82,7 +82,8 @@ def check(
         mode: ``"eval"``, or ``"train"`` to try every situation in training mode.
         fresh_weights: give the copy random weights, so that zero-initialised gates and tiny weights hide no path.
         seed: of everything random.
-        progress: called with a sentence at the start of each step.
+        progress: called with a sentence at the start of each step; by default sentences are printed if the standard
+            error is a terminal, with True always, with False never.
 
     Returns:
         A report: ``.ok``, ``.verdict``, ``.leaks``, ``.text()``, ``.html()``, ``.to_json()``.
@@ -99,7 +100,7 @@ def check(
         subject,
         allowed,
         seed,
-        progress or (lambda sentence: None),
+        teller(progress),
         lengths=None if lengths is None else tuple(lengths),
         padding=padding,
         frame=frame,

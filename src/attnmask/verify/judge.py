@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,10 +9,9 @@ from attnmask.exchange.recognition.recognize import recognize
 from attnmask.verify.case import Bools, Case, Floats
 from attnmask.verify.checks import gradient, life, perturbation, rounding
 from attnmask.verify.evidence import Life, Perturbed
-from attnmask.verify.probe import culprit, each_alone, noise
+from attnmask.verify.probe import culprit, each_alone, noise, with_itself
+from attnmask.verify.progress import Progress
 from attnmask.verify.report import Leak, Section
-
-Progress = Callable[[str], None]
 
 LOUD = 10.0  # times the difference of equal runs
 FAINT = 1e-5  # of the strongest influence of a kind: what is less is named only if there is nothing else
@@ -125,6 +122,8 @@ def _module(case: Case, perturbed: Perturbed, alone: Floats, leak: Leak) -> str 
         return subject.first_slope(case.sequence, query, leak.key)
     first = row // subject.at_once * subject.at_once
     part = replaced[first : first + subject.at_once]
+    if replaced is perturbed.tests.replaced:
+        part = with_itself(subject, part)
     before, after = subject.copies(case.sequence, len(part)), subject.resampled(case.sequence, part, case.seed)
     return subject.first_change(before, after, row - first, query)
 

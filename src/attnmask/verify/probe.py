@@ -73,10 +73,48 @@ def influence(subject: Subject, sequence: int, replaced: Bools, seed: int) -> Fl
     for first in range(0, len(replaced), subject.at_once):
         positions = replaced[first : first + subject.at_once]
         if before is None or len(before) != len(positions):
-            before = subject.run(subject.copies(sequence, len(positions)))
+            before = _unchanged(subject, sequence, len(positions))
         after = subject.run(subject.resampled(sequence, positions, seed))
         parts.append(difference(before, after))
     return np.concatenate(parts) if parts else np.zeros((0, 0))
+
+
+def moved_by(subject: Subject, sequence: int, tests: Tests, seed: int) -> Floats:
+    """How far each query that may not notice moves in each test: (tests, queries), 0 for the others.
+
+    Every run also holds the sequence itself, last. Outputs that equal its outputs bit for bit did not move; only if some
+    do not, for which their place in the batch may be the reason, they are compared with a run of the same shape.
+    """
+    found = np.zeros(tests.rows.shape)
+    before: Array | None = None
+    for first in range(0, len(found), subject.at_once):
+        part, rows = found[first : first + subject.at_once], tests.rows[first : first + subject.at_once]
+        positions = with_itself(subject, tests.replaced[first : first + subject.at_once])
+        after, (test, query) = subject.run(subject.resampled(sequence, positions, seed)), np.nonzero(rows)
+        if len(positions) > len(part) and _is_itself(subject, sequence, after[-1]):
+            part[rows] = difference(after[-1][query], after[test, query])
+            if not part.any():
+                continue
+        if before is None or len(before) != len(after):
+            before = _unchanged(subject, sequence, len(after))
+        part[rows] = difference(before[test, query], after[test, query])
+    return found
+
+
+def _unchanged(subject: Subject, sequence: int, count: int) -> Array:
+    """The outputs of copies of a sequence in one run."""
+    return subject.alone(sequence)[None] if count == 1 else subject.run(subject.copies(sequence, count))
+
+
+def with_itself(subject: Subject, replaced: Bools) -> Bools:
+    """The positions to replace in each copy of a run, and last none, unless copies in one run see each other."""
+    return replaced if subject.at_once == 1 else np.vstack([replaced, np.zeros((1, subject.length), bool)])
+
+
+def _is_itself(subject: Subject, sequence: int, found: Floats) -> bool:
+    """Whether the outputs of a sequence beside others are, but for rounding, what they are alone."""
+    expected = subject.alone(sequence)
+    return not len(departed(found, expected, largest(expected))[1])
 
 
 def each_alone(subject: Subject, sequence: int, seed: int) -> Floats:
@@ -139,8 +177,11 @@ def difference(before: Floats, after: Floats) -> Floats:
 
     Infinities that are equal are no difference either.
     """
+    change = np.zeros(before.shape[:-1])
+    differs = (before != after).any(-1)  # most rows are the same, which is quickly seen
+    before, after = before[differs], after[differs]
     same = (np.isnan(before) & np.isnan(after)) | (before == after)
     with np.errstate(invalid="ignore"):
         apart = np.abs(np.where(same, 0.0, before) - np.where(same, 0.0, after))
-    change: Floats = np.nan_to_num(apart, nan=np.inf).max(-1)
+    change[differs] = np.nan_to_num(apart, nan=np.inf).max(-1)
     return change

@@ -56,12 +56,22 @@ class Subject(Inputs):
     @cached_property
     def queries(self) -> int:
         """The number of output positions."""
-        return int(self.run(self.copies(0, 1)).shape[1])
+        return len(self.alone(0))
 
     @property
     def unit(self) -> float:
         """The relative rounding of the number format that it computes in."""
         return self._unit
+
+    def alone(self, sequence: int) -> Array:
+        """The output of one sequence as it is given, (rows, features), which is computed once."""
+        if sequence not in self._alone:
+            self._alone[sequence] = self.run(self.copies(sequence, 1))[0]
+        return self._alone[sequence]
+
+    @cached_property
+    def _alone(self) -> dict[int, Array]:
+        return {}
 
     def run(self, arrays: dict[str, Array]) -> Array:
         """The output as float64 (batch, rows, features)."""
@@ -93,8 +103,7 @@ class Subject(Inputs):
         """Whether the model draws random numbers: runs of other shapes can then not be compared."""
         other = self.with_inputs()
         other.seed = self.seed + 1
-        arrays = self.copies(0, 1)
-        return not np.array_equal(self.run(arrays), other.run(arrays), equal_nan=True)
+        return not np.array_equal(self.alone(0), other.alone(0), equal_nan=True)
 
     def moved(self, sequence: int, positions: NDArray[np.bool_], size: float, seed: int) -> Array | None:
         """How the output of a sequence moves when content of this size is added at positions: (queries, features)."""
@@ -109,10 +118,14 @@ class Subject(Inputs):
 
     def exact(self) -> Subject:
         """The same subject in float64, if it runs in it."""
+        return self._exact
+
+    @cached_property
+    def _exact(self) -> Subject:
         try:
             double = self.in_double()
             if double is not None:
-                double.run(double.copies(0, 1))
+                double.alone(0)
         except RuntimeError:  # a kernel without float64
             return self
         return double or self

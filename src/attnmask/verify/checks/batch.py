@@ -20,8 +20,9 @@ def sections(session: Session) -> Iterator[Found]:
     """A sequence first, and last, in a batch of two, whose other sequence is replaced."""
     leaks, module = mixing(session.subject, session.seed)
     if not leaks and not session.subject.draws:
-        draws = [list(_otherwise_alone(session, session.seed + number)) for number in range(DRAWS)]
-        leaks = draws[0] if all(draws) else []  # a selection may be another one once, by rounding
+        draws = (list(_otherwise_alone(session, session.seed + number)) for number in range(DRAWS))
+        first = next(draws)
+        leaks = first if first and all(draws) else []  # a selection may be another one once, by rounding
     yield session.compared(NAME, leaks, tests=4, allowed=OWN, module=module)
 
 

@@ -15,22 +15,23 @@ GROUPS = 48  # of the outputs of longer sequences
 
 
 def evidence(case: Case) -> tuple[Floats | None, str]:
-    """How strongly each output depends on each position: (queries, keys); None, and why, where there is no derivative.
+    """How strongly each judged output depends on each position: (queries, keys); None, and why, where there is no derivative.
 
     Of long sequences, queries are taken together in groups that must not see the same positions: what one of them
     depends on counts for the group, at the positions that it must not see.
     """
-    groups = _groups(case.allowed)
+    groups = _groups(case.allowed) & case.real
+    groups = groups[groups.any(1)]
     try:
-        found = case.subject.gradients(case.sequence, groups, case.seed)
+        found = case.subject.gradients(case.sequence, groups, case.seed) if len(groups) else np.zeros((0, 0))
     except Exception as error:  # a backward pass of somebody's own raises what it likes
         return None, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]}"
-    if found is None or len(groups) == len(case.allowed):
-        return found, "nothing to derive from the inputs to the output"
+    if found is None:
+        return None, "nothing to derive from the inputs to the output"
     slopes = np.zeros(case.allowed.shape)
     for group, strengths in zip(groups, found, strict=True):
         hidden = ~case.allowed[group].any(0)  # what none of them may see
-        slopes[np.flatnonzero(group)[-1]] = np.where(hidden, strengths, 0.0)
+        slopes[np.flatnonzero(group)[-1]] = strengths if is_complete(case) else np.where(hidden, strengths, 0.0)
     return slopes, ""
 
 

@@ -10,12 +10,12 @@ import numpy as np
 
 from attnmask.verify.case import Case
 from attnmask.verify.evidence import Life
-from attnmask.verify.probe import influence
+from attnmask.verify.probe import difference
 
 
 def evidence(case: Case) -> Life:
     """Of all queries of a case."""
     everything = np.ones((1, case.subject.length), bool)
-    alive = influence(case.subject, case.sequence, everything, case.seed)[0]
-    given = case.subject.run(case.subject.copies(case.sequence, 1))[0]
-    return Life(alive, np.asarray(np.isnan(given).any(-1)))
+    given = case.subject.alone(case.sequence)
+    other = case.subject.run(case.subject.resampled(case.sequence, everything, case.seed))[0]
+    return Life(difference(given, other), np.asarray(np.isnan(given).any(-1)))

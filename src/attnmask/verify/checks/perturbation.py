@@ -10,7 +10,7 @@ import numpy as np
 
 from attnmask.verify.case import Case
 from attnmask.verify.evidence import Perturbed
-from attnmask.verify.probe import Tests, influence, tests_of
+from attnmask.verify.probe import Tests, moved_by, tests_of
 
 
 def evidence(case: Case, most: int | None = None) -> Perturbed:
@@ -19,7 +19,4 @@ def evidence(case: Case, most: int | None = None) -> Perturbed:
     if most is not None and most < len(tests.rows):
         chosen = np.linspace(0, len(tests.rows) - 1, most).astype(int)
         tests = Tests(tests.replaced[chosen], tests.rows[chosen])
-    if not len(tests.rows):
-        return Perturbed(tests, np.zeros((0, len(case.real))))
-    changes = influence(case.subject, case.sequence, tests.replaced, case.seed)
-    return Perturbed(tests, np.where(tests.rows, changes, 0.0))
+    return Perturbed(tests, moved_by(case.subject, case.sequence, tests, case.seed))

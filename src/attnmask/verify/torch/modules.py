@@ -40,12 +40,12 @@ def evaluated(model: torch.nn.Module) -> torch.nn.Module:
         return model
 
 
-def copied(model: torch.nn.Module) -> torch.nn.Module:
-    """A copy of a module that shares no weights and buffers with it, whatever else it holds."""
+def copied(model: torch.nn.Module, shared: Mapping[int, Any] | None = None) -> torch.nn.Module:
+    """A copy of a module that shares nothing with it but what is named by its id, and what cannot be copied."""
     try:
-        return copy.deepcopy(model)
+        return copy.deepcopy(model, dict(shared or {}))
     except Exception:  # a lock, a generator, a tensor with a history: anything can be an attribute
-        return _part_by_part(model, {})
+        return _part_by_part(model, dict(shared or {}))
 
 
 def _part_by_part(module: torch.nn.Module, known: dict[int, Any]) -> torch.nn.Module:

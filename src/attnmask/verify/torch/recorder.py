@@ -6,6 +6,7 @@ product: that is how ``weights @ value`` arrives here. Results are followed by t
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from attnmask.exchange.diagnosis.finding import Finding
 from attnmask.verify.calls import Call, Log
 from attnmask.verify.torch import kernels
-from attnmask.verify.torch.weak_fills import Fill, WeakFills, WeaklyMasked
+from attnmask.verify.torch.weak_fills import OF_FILLS, Fill, WeakFills, WeaklyMasked
 
 NATIVE = ("_native_multi_head_attention", "_transformer_encoder_layer_fwd")
 SOFTMAX = ("_softmax", "_safe_softmax")
@@ -76,12 +77,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch is not analyse
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         result = function(*args, **kwargs)
-        self._watch(function, function._schema.name.rpartition("::")[2], args, kwargs, result)
+        name, filling, watched = _of_interest(function)
+        if filling:
+            self.fills.watch(function, name, args, kwargs, result)
+        if watched:
+            self._watch(function, name, args, kwargs, result)
         return result
 
     def _watch(self, function: Any, name: str, args: Any, kwargs: Any, result: Any) -> None:
-        self.fills.watch(function, name, args, kwargs, result)
-        if name.startswith("_scaled_dot_product") and not name.endswith("backward"):
+        if name.startswith("_scaled_dot_product"):
             arguments = kernels.arguments_of(function, args, kwargs)
             bias = arguments.get("attn_mask") if arguments.get("attn_bias") is None else arguments["attn_bias"]
             self._note(kernels.fused(arguments), "torch.sdpa", (), self.fills.of(bias))
@@ -108,6 +112,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch is not analyse
         self.weights[_memory(result)] = Weights(visible, uniform, self.fills.of(scores), result, False, (result,))
 
     def _follow(self, args: Any, result: Any, name: str) -> None:
+        if not self.weights:
+            return
         for argument in args:
             known = self.weights.get(_memory(argument)) if isinstance(argument, torch.Tensor) else None
             if known is not None and isinstance(result, torch.Tensor):
@@ -119,7 +125,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch is not analyse
         return any(_memory(argument) in self.noise for argument in args if isinstance(argument, torch.Tensor))
 
     def _product(self, left: torch.Tensor) -> None:
-        known = self.weights.get(_memory(left))
+        known = self.weights.get(_memory(left)) if self.weights else None
         if known is None:
             return
         for memory in [memory for memory, other in self.weights.items() if other.original is known.original]:
@@ -159,6 +165,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch is not analyse
                 if isinstance(value, int):
                     return value
         return None
+
+
+@cache
+def _of_interest(function: Any) -> tuple[str, bool, bool]:
+    """The name of an operation, whether it may make or pass on a fill, and whether it may be or lead to an attention call."""
+    name = function._schema.name.rpartition("::")[2]
+    known = (*NATIVE, *SOFTMAX, *PRODUCTS, *FOLLOWED, "bernoulli_")
+    fused = name.startswith("_scaled_dot_product") and not name.endswith("backward")
+    return name, name in OF_FILLS, fused or name in known or (function.namespace == "attnmask" and name == "rows")
 
 
 def _memory(tensor: torch.Tensor) -> int:

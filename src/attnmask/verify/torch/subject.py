@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from attnmask.verify.arrays import Array, unit_of
 from attnmask.verify.layout import Layout
 from attnmask.verify.subject import Subject, repeatable
-from attnmask.verify.torch.gradients import Change, Leaf, jacobian, steepness
+from attnmask.verify.torch.gradients import AT_ONCE, Change, Leaf, jacobian, steepness
 from attnmask.verify.torch.modules import (
     Function,
     argument_names,
@@ -25,6 +26,8 @@ from attnmask.verify.torch.modules import (
     sizes_of,
 )
 from attnmask.verify.torch.parts import Place, Work, rows_differ, watched
+
+LITTLE = 5e9  # products of a weight and a position in one run, a tenth of a second for one core
 
 
 class TorchSubject(Subject):
@@ -48,6 +51,7 @@ class TorchSubject(Subject):
     ) -> None:
         self.model: torch.nn.Module = evaluated(copied(as_module(model)))
         super().__init__(self.model, in_torch(self.model, inputs), vary, output, layout)
+        self.doubled: list[TorchSubject] = []  # one copy in float64, shared by all subjects of this model
         if fresh_weights:
             randomise(self.model, seed)
         self.embeddings = self._embeddings() if self.holds_ids else []
@@ -93,8 +97,19 @@ class TorchSubject(Subject):
         return max([super().unit, *(unit_of(part) for part in self.model.parameters() if part.is_floating_point())])
 
     def call(self, inputs: dict[str, Any]) -> Any:
-        with torch.no_grad():
+        with torch.no_grad(), self._threads(inputs[self.vary].shape):
             return super().call(inputs)
+
+    @contextmanager
+    def _threads(self, shape: Sequence[int]) -> Iterator[None]:
+        """Little work is done by one thread: several wait for each other, on a busy machine longer than they work."""
+        threads, weights = torch.get_num_threads(), sum(weight.numel() for weight in self.model.parameters())
+        if weights * math.prod(shape[:2]) < LITTLE:
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
     def _embeddings(self) -> list[torch.nn.Embedding]:
         """The embedding layers that are given the varied ids."""
@@ -110,8 +125,14 @@ class TorchSubject(Subject):
         return found
 
     def in_double(self) -> TorchSubject:
-        """The same subject in float64."""
-        return self._in(torch.float64)
+        """The same subject in float64; one copy of the model serves all inputs."""
+        if not self.doubled:
+            self.doubled.append(self._in(torch.float64))
+        known, other = self.doubled[0], self.with_inputs()
+        assert isinstance(other, TorchSubject)
+        other.model, other.embeddings, other.doubled = known.model, known.embeddings, known.doubled
+        other.inputs = _to(self.inputs, torch.float64)
+        return other
 
     def with_weights(self, times: float) -> TorchSubject | None:
         if not any(True for _ in self.model.parameters()):
@@ -133,17 +154,14 @@ class TorchSubject(Subject):
         other = self._with_copy()
         if dtype is not None:
             other.model = other.model.to(dtype)
-            other.inputs = {
-                name: value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
-                for name, value in self.inputs.items()
-            }
+            other.inputs = _to(self.inputs, dtype)
         return other
 
     def in_training(self) -> TorchSubject | None:
         """A copy in training mode, which runs one sequence at a time; a function has none."""
         if isinstance(self.model, Function):
             return None
-        other = self._with_copy()
+        other = self._with_copy({id(weight): weight for weight in self.model.parameters()})  # which no forward changes
         other.model.train()
         other.at_once = 1
         return other
@@ -167,19 +185,21 @@ class TorchSubject(Subject):
             other.model.gradient_checkpointing_enable({"use_reentrant": False})
         return other
 
-    def _with_copy(self) -> TorchSubject:
-        """The same subject with a copy of the model."""
+    def _with_copy(self, shared: dict[int, Any] | None = None) -> TorchSubject:
+        """The same subject with a copy of the model; ``shared`` names by their ids the parts that are not copied."""
         other = self.with_inputs()
-        other.model = copied(self.model)
+        other.model = copied(self.model, shared)
         names = [name for name, part in self.model.named_modules() if part in self.embeddings]
         other.embeddings = [other.model.get_submodule(name) for name in names]
+        other.doubled = []
         return other
 
     def gradients(self, sequence: int, groups: NDArray[np.bool_], seed: int) -> NDArray[np.float64] | None:
-        result, leaves = self._derivable(sequence)
-        if not leaves or not result.requires_grad:
-            return None
-        return jacobian(self._rows_of(result), leaves, groups, seed)
+        with self._threads((AT_ONCE, self.length)):
+            result, leaves = self._derivable(sequence)
+            if not leaves or not result.requires_grad:
+                return None
+            return jacobian(self._rows_of(result), leaves, groups, seed)
 
     def first_slope(self, sequence: int, query: int, key: int) -> str | None:
         found: list[tuple[torch.Tensor, list[Leaf]]] = []
@@ -273,6 +293,14 @@ class TorchSubject(Subject):
 
     def _watched(self, arrays: dict[str, Array]) -> list[Work]:
         return watched(self.model, lambda: self.run(arrays))
+
+
+def _to(inputs: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    """Inputs whose floating-point tensors have a number format."""
+    return {
+        name: value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+        for name, value in inputs.items()
+    }
 
 
 @contextmanager

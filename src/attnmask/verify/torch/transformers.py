@@ -28,7 +28,8 @@ SMALL: dict[str, int] = {
     **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads"), 4),
     **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4),
     **dict.fromkeys(("num_key_value_heads", "num_kv_heads", "num_experts_per_tok", "moe_k"), 2),
-    **dict.fromkeys(("hidden_size_per_layer_input", "mamba_n_heads"), 8),
+    **dict.fromkeys(("hidden_size_per_layer_input", "mamba_n_heads", "mamba_num_heads", "mamba_head_dim"), 8),
+    **dict.fromkeys(("mamba_d_state", "ssm_state_size"), 16),
     **dict.fromkeys(("q_lora_rank", "kv_lora_rank"), 16),
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"), 4),
     **dict.fromkeys(("chunk_size", "mamba_chunk_size", "mamba2_chunk_size"), 4),  # so that inputs cross it, and fill it
@@ -54,6 +55,8 @@ REQUIRED = (
 )  # also where the default is None
 UNGROUPED = {"num_key_value_heads": 4, "num_kv_heads": 4}
 LAYERS = {name: size for name, size in SMALL.items() if "layer" in name}
+LISTED = {name: size for name, size in (SMALL | HEAD_SIZES).items() if name not in LAYERS}
+KINDS = dict.fromkeys(("layers_block_type", "layer_types"), 2)  # layers of each kind in a list of them
 # Which settings fit together differs between architectures: the first that builds and runs is taken.
 ATTEMPTS = (
     SMALL | HEAD_SIZES,
@@ -63,7 +66,8 @@ ATTEMPTS = (
     SMALL | HEAD_SIZES | UNGROUPED | dict.fromkeys(LAYERS, 8),  # hybrids with attention in every fourth layer
     SMALL | {"head_dim": 8, "num_heads": 8},  # state-space models that are twice as wide inside
     SMALL | dict.fromkeys(("hidden_size", "d_model"), 512),  # where rotations of images need 128 for each head
-    {name: size for name, size in (SMALL | HEAD_SIZES).items() if name not in LAYERS},  # where a list counts the layers
+    LISTED | KINDS,  # where a list counts the layers
+    LISTED,
     LAYERS,
 )
 UNSET = ("vocab_size", "num_key_value_heads")  # settings that some leave to the user
@@ -147,6 +151,7 @@ def small_config(config_class: type[Any], sizes: dict[str, int], required: tuple
     settable = [name for name in sizes if not isinstance(getattr(config_class, name, None), property)]
     values: dict[str, Any] = {name: sizes[name] for name in settable if isinstance(getattr(default, name, None), int)}
     values |= {name: sizes[name] for name in required if hasattr(default, name) and name in sizes}
+    values |= _few_layers(default, sizes)
     special = {name: value for name, value in SPECIAL.items() if hasattr(default, name)}
     if hasattr(default, "lags_sequence"):
         values["lags_sequence"] = LAGS
@@ -159,6 +164,16 @@ def small_config(config_class: type[Any], sizes: dict[str, int], required: tuple
             small = small_config(type(part), sizes, required, decoder=decoder or two_sided).to_dict()
             values[name] = small | ({"add_cross_attention": True} if two_sided else {})
     return config_class(**values, **special)
+
+
+def _few_layers(default: Any, sizes: dict[str, int]) -> dict[str, Any]:
+    """The first layers of each kind, and how many these are, where a list says the kind of each layer."""
+    name = next((name for name in KINDS if name in sizes and isinstance(getattr(default, name, None), list)), None)
+    if name is None:
+        return {}
+    kinds = getattr(default, name)
+    few = [kind for place, kind in enumerate(kinds) if kinds[:place].count(kind) < sizes[name]]
+    return {name: few, "num_hidden_layers": len(few)}
 
 
 def _nearest(class_name: str) -> str:

@@ -32,6 +32,7 @@ VIEWS = ("view", "_unsafe_view", "reshape")
 SHAPES = (*VIEWS, "expand", "slice", "squeeze", "unsqueeze", "permute", "transpose", "select")
 SAME = ("add", "add_", "sub", "_to_copy", "clone", "contiguous", "baddbmm")
 FILLING = ("masked_fill", "masked_fill_", "where")
+OF_FILLS = frozenset(FILLING + SAME + SHAPES)  # operations that make fills, or pass them on
 
 
 class Fill(NamedTuple):
@@ -58,10 +59,12 @@ class WeakFills:
             return None
         if tensor.layout is not torch.strided:
             return None
+        return self._followed(tensor) or _in_numbers(tensor)
+
+    def _followed(self, tensor: torch.Tensor) -> Fill | None:
         found = self.known.get(tensor.untyped_storage().data_ptr())
-        if found is not None and found.hidden.numel() == tensor.numel():
-            return found._replace(hidden=found.hidden.reshape(tensor.shape))
-        return _in_numbers(tensor)
+        fits = found is not None and found.hidden.numel() == tensor.numel()
+        return found._replace(hidden=found.hidden.reshape(tensor.shape)) if found and fits else None
 
     def watch(self, function: Any, name: str, args: Any, kwargs: Any, result: Any) -> None:
         """Note what an operation did to fills; what cannot be followed is let go, for a model must run as it does alone."""
@@ -71,7 +74,9 @@ class WeakFills:
             self.clear()
 
     def _watch(self, function: Any, name: str, args: Any, kwargs: Any, result: Any) -> None:
-        if name not in FILLING + SAME + SHAPES or not isinstance(result, torch.Tensor) or result.is_nested:
+        if not self.known and name in SHAPES:
+            return
+        if not isinstance(result, torch.Tensor) or result.is_nested or result.layout is not torch.strided:
             return
         if not result.is_floating_point():
             return
@@ -89,7 +94,7 @@ class WeakFills:
         if name in FILLING:
             yield from self._filled(name, args)
         elif name in SHAPES:
-            known = self.known and self.of(args[0])
+            known = self._followed(args[0])  # numbers tell as much afterwards
             if known:
                 hidden = known.hidden
                 yield (
@@ -126,19 +131,24 @@ def _weak(value: Any) -> float | None:
 
 def _in_numbers(tensor: torch.Tensor) -> Fill | None:
     """The fill of a tensor that holds 0 and one weak fill, and nothing else; most are told by a few of their numbers."""
-    if tensor.dim() < 2 or not tensor.numel():
+    if tensor.dim() < 2 or not tensor.numel() or not _may_be(tensor[(0,) * tensor.dim()].item()):
         return None
     last = tensor[(-1,) * (tensor.dim() - 1)]
     first = tensor[(0,) * (tensor.dim() - 1)]
     step = max(1, len(first) // SAMPLED)
     some = {*first[::step].tolist(), *last[::step].tolist()}
-    if len(some) > 2 or any(number and not -GAP < number <= WEAKEST for number in some):
+    if len(some) > 2 or not all(map(_may_be, some)):
         return None
     low, high = map(float, torch.aminmax(tensor))
     if high != 0 or not -GAP < low <= WEAKEST:
         return None
     hidden = tensor == low
     return Fill(low, hidden, tensor) if bool((hidden | (tensor == 0)).all()) else None
+
+
+def _may_be(number: float) -> bool:
+    """Whether a tensor with this number may hold 0 and one weak fill alone."""
+    return not number or -GAP < number <= WEAKEST
 
 
 @dataclass(frozen=True)
