@@ -166,18 +166,11 @@ def test_tests_of_a_right_model_are_one_run_beside_the_sequence_itself():
 
     def model(x):
         sizes.append(len(x))
-        return np.cumsum(x, axis=1)
+        return x.cumsum(1)
 
-    assert am.check(model, np.ones((1, 6, 4)), scenarios=["as given"]).ok
-    assert sorted(sizes) == [
-        1,
-        1,
-        2,
-        2,
-        2,
-        2,
-        6,
-    ]  # alone, and replaced; whether copies see each other; 5 tests and itself
+    assert am.check(model, torch.ones(1, 6, 4), scenarios=["as given"]).ok
+    # alone, replaced, and derived; two copies, to see whether they see each other; 5 tests and itself
+    assert sorted(sizes) == [1, 1, 1, 1, 2, 2, 2, 2, 2, 6]
 
 
 def test_outputs_that_depend_on_the_place_in_the_batch_are_compared_at_the_same_place():

@@ -268,5 +268,8 @@ def test_the_call_is_made_as_it_is_given():
             seen.append(use_cache)
             return super().forward(input_ids)
 
-    assert am.check(Watched(), {"input_ids": IDS}).ok
+    assert am.check(Watched(), {"input_ids": IDS}, scenarios=["as given", "batch", "lengths"]).ok
     assert set(seen) == {True}
+    report = am.check(Watched(), {"input_ids": IDS}, scenarios=["without cache"])
+    assert [one.outcome for one in report.tried] == ["none"]
+    assert False in seen

@@ -38,7 +38,7 @@ def arranged(subject: Subject, leaks: Callable[[Subject], bool], seed: int) -> t
     """
     own = _trial(subject, seed)
     if own.fits or (own.error is None and not own.mixes and len(subject.layout.length) == 1):
-        return subject, tuple(_doubts(subject, leaks, seed))
+        return subject, ()
     tried = (_trial(other, seed) for other in _otherwise(subject))
     found = next((one.subject for one in tried if one.fits and (own.error or not leaks(one.subject))), None)
     if found is not None and (own.error or not subject.holds_ids):
@@ -69,11 +69,11 @@ def _trial(subject: Subject, seed: int) -> Trial:
     return Trial(subject, None, mixes)
 
 
-def _doubts(subject: Subject, leaks: Callable[[Subject], bool], seed: int) -> Iterator[str]:
-    """What to say where something leaks, but would not if positions were other axes of floats."""
+def doubts(subject: Subject, leaks: Callable[[Subject], bool], seed: int) -> Iterator[str]:
+    """What to say of a subject that leaks, but would not if positions were other axes of floats."""
     channels = {3: Layout(0, (2,)), 4: Layout(0, (1, 2) if subject.layout.length == (2, 3) else (2, 3))}
     layout = channels.get(_axes(subject))
-    if layout is None or subject.holds_ids or not leaks(subject):
+    if layout in (None, subject.layout) or subject.holds_ids:
         return
     other = next(iter(_relaid(subject, [layout])), None)
     if other is not None and _trial(other, seed).fits and not leaks(other):

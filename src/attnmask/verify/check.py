@@ -21,7 +21,7 @@ from attnmask.define.mask import Mask
 from attnmask.define.masks.causal import causal
 from attnmask.define.text.parse import given
 from attnmask.errors import InputError
-from attnmask.verify.arrange import arranged, as_asked
+from attnmask.verify.arrange import arranged, as_asked, doubts
 from attnmask.verify.arrays import library_of
 from attnmask.verify.case import case
 from attnmask.verify.checks import perturbation
@@ -32,6 +32,7 @@ from attnmask.verify.session import MAIN, Found, Session, Skipped, chosen, run
 from attnmask.verify.subject import Subject
 
 AT_FIRST_SIGHT = 6  # tests
+Axes = tuple[int | None, int | tuple[int, ...] | None]  # of the batch, and of positions
 
 
 def check(
@@ -94,7 +95,11 @@ def check(
     allowed = causal() if allowed is None else given(allowed)
     files = chosen(scenarios)
     subject = _in_mode(_subject(model, inputs, vary, output, fresh_weights, seed), mode)
-    subject, notes = _arranged(subject, allowed, frame, (batch_axis, length_axis), seed)
+
+    def leaks(other: Subject) -> bool:
+        return perturbation.evidence(case("", other, allowed, seed=seed, frame=frame), AT_FIRST_SIGHT).largest > 0
+
+    subject, notes = _arranged(subject, (batch_axis, length_axis), leaks, seed)
     _check_frame(frame, subject)
     session = Session(
         subject,
@@ -116,7 +121,9 @@ def check(
             tried.append(_tried(found))
             if isinstance(found, Section) and (file.NAME in MAIN or found.outcome not in GOOD):
                 sections.append(found)
-    return Report(type(model).__name__, str(allowed), subject.vary, tuple(sections), tuple(tried), notes)
+    if (batch_axis, length_axis) == (None, None) and any(section.outcome == "leak" for section in sections):
+        notes += doubts(subject, leaks, seed)
+    return Report(type(model).__name__, str(allowed), subject.vary, tuple(sections), tuple(tried), tuple(notes))
 
 
 def _tried(found: Found) -> Tried:
@@ -151,21 +158,13 @@ def _in_mode(subject: Subject, mode: str) -> Subject:
     return training
 
 
-def _arranged(
-    subject: Subject,
-    allowed: Mask,
-    frame: Frame | None,
-    axes: tuple[int | None, int | tuple[int, ...] | None],
-    seed: int,
-) -> tuple[Subject, tuple[str, ...]]:
-    """The subject in its layout: as it is asked for, else as it is found."""
+def _arranged(subject: Subject, axes: Axes, leaks: Callable[[Subject], bool], seed: int) -> tuple[Subject, list[str]]:
+    """The subject in its layout: as it is asked for, else as it is found; and what there is to say."""
     if axes != (None, None):
-        return as_asked(subject.relaid(asked(subject.original, *axes)), seed)
-
-    def leaks(other: Subject) -> bool:
-        return perturbation.evidence(case("", other, allowed, seed=seed, frame=frame), AT_FIRST_SIGHT).largest > 0
-
-    return arranged(subject, leaks, seed)
+        subject, notes = as_asked(subject.relaid(asked(subject.original, *axes)), seed)
+    else:
+        subject, notes = arranged(subject, leaks, seed)
+    return subject, list(notes)
 
 
 def _check_frame(frame: Frame | None, subject: Subject) -> None:

@@ -41,7 +41,8 @@ def judged(case: Case, say: Progress, *, derived: bool = True, most: int | None 
             notes.append(f"no gradients: {why}; only perturbation was used")
     outcome, more = _outcome(case, lives, perturbed, slopes)
     whole = derived and gradient.is_complete(case) and outcome != "noise"
-    alone = each_alone(case.subject, case.sequence, case.seed) if whole or outcome == "leak" else None
+    unsure = whole and (slopes is None or bool((case.allowed & case.real[:, None] & ~(slopes > 0)).any()))
+    alone = each_alone(case.subject, case.sequence, case.seed) if unsure or outcome == "leak" else None
     leaks, module, every = _located(case, perturbed, slopes, alone) if outcome == "leak" else ((), None, True)
     seen = _seen(case, slopes, alone, leaks)
     return Section(
