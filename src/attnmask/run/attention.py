@@ -11,6 +11,7 @@ from attnmask.define.selection import Selection
 from attnmask.run.calls import settled
 from attnmask.run.contract import checked_scale
 from attnmask.run.selecting import selecting
+from attnmask.run.watching import WATCHERS, watched
 
 
 def attention(
@@ -58,7 +59,10 @@ def attention(
     """
     settle: Callable[..., Any] = selecting if isinstance(mask, Selection) else settled
     module, mask, frame = settle(mask, frame, engine, q=q, k=k, v=v)
-    return module.attention(q, k, v, mask, frame, checked_scale(scale, q.shape[3]))
+    factor = checked_scale(scale, q.shape[3])
+    if WATCHERS:
+        return watched(lambda: module.attention(q, k, v, mask, frame, factor), mask, frame)
+    return module.attention(q, k, v, mask, frame, factor)
 
 
 def attention_weights(

@@ -25,12 +25,14 @@ class Call:
         api: ``"torch.sdpa"``, ``"softmax"`` (scores, softmax and a product written out) or ``"torch.mha"``.
         visible: booleans (batch, heads, q_len, kv_len), size 1 where nothing varies along batch or heads.
         noted: findings that only the call itself could show, such as a mask applied after the softmax.
+        given: the mask and the frame of a call of ``am.attention``, which says them itself.
     """
 
     module: str
     api: str
     visible: NDArray[np.bool_]
     noted: tuple[Finding, ...] = field(default=())
+    given: tuple[Mask, Frame] | None = field(default=None, kw_only=True)
 
     @cached_property
     def fits(self) -> list[Fit]:
@@ -39,18 +41,25 @@ class Call:
 
     @property
     def mask(self) -> Mask:
-        """The shortest known expression that is exactly what was used."""
+        """The mask that was given, else the shortest known expression that is exactly what was used."""
+        if self.given is not None:
+            return self.given[0]
         return self.fits[0].mask
 
     @property
     def frame(self) -> Frame:
         """The frame of the call; its q_start is the alignment in which ``mask`` is exact, None if it needs none."""
+        if self.given is not None:
+            return self.given[1]
         q_len, kv_len = self.visible.shape[2:]
         return Frame(q_len, kv_len, q_start=self.fits[0].q_start if self._is_aligned else None)
 
     @cached_property
     def name(self) -> str:
         """The mask in short notation, and where the first query stands if it is not known without; a table in words."""
+        if self.given is not None:
+            q_len, kv_len = self.visible.shape[2:]
+            return str(self.mask) + ("" if q_len == kv_len else f", q_start={self.frame.q_start}")
         start = self.fits[0].q_start
         return in_words(self.visible, self.fits[0]) + (f", q_start={start}" if self._is_aligned else "")
 
@@ -67,7 +76,7 @@ class Call:
 
     def _hidden_cache(self) -> Iterator[Finding]:
         q_len, kv_len = self.visible.shape[2:]
-        if self._is_aligned and q_len < kv_len and self.fits[0].q_start == 0:
+        if self.given is None and self._is_aligned and q_len < kv_len and self.fits[0].q_start == 0:
             yield Finding(
                 "hidden-cache",
                 f"{q_len} queries are aligned with the first of {kv_len} keys: they see no cache before them",

@@ -27,7 +27,7 @@ from attnmask.verify.case import case
 from attnmask.verify.checks import perturbation
 from attnmask.verify.layout import asked
 from attnmask.verify.progress import Progress, teller
-from attnmask.verify.report import GOOD, Report, Section, Tried
+from attnmask.verify.report import GOOD, VERDICTS, Report, Section, Tried
 from attnmask.verify.session import MAIN, Found, Session, Skipped, chosen, run
 from attnmask.verify.subject import Subject
 
@@ -118,17 +118,20 @@ def check(
             tried.append(Tried(file.NAME, "untested", "what was tried before must be mended first"))
             continue
         for found in run(session, file):
-            tried.append(_tried(found))
-            if isinstance(found, Section) and (file.NAME in MAIN or found.outcome not in GOOD):
+            tried.append(_tried(found, of_itself=file.NAME in MAIN))
+            if isinstance(found, Section) and (file.NAME in MAIN or tried[-1].outcome not in (*GOOD, "untested")):
                 sections.append(found)
     if (batch_axis, length_axis) == (None, None) and any(section.outcome == "leak" for section in sections):
         notes += doubts(subject, leaks, seed)
     return Report(type(model).__name__, str(allowed), subject.vary, tuple(sections), tuple(tried), tuple(notes))
 
 
-def _tried(found: Found) -> Tried:
+def _tried(found: Found, *, of_itself: bool) -> Tried:
+    """What there is to say of a situation: one that is varied, and in which outputs are no numbers, is not tried."""
     if isinstance(found, Skipped):
         return Tried(found.name, "untested", found.why)
+    if found.outcome in ("nan", "dead", "noise") and not of_itself:
+        return Tried(found.name, "untested", VERDICTS[found.outcome])
     return Tried(found.name, found.outcome, found.notes[0] if found.notes else "")
 
 

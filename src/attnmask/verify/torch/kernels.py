@@ -31,9 +31,13 @@ def arguments_of(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 def visible_in_scores(scores: torch.Tensor) -> torch.Tensor:
     """Where softmax over the last axis gives a share: not minus infinity, nor a fill far below the row's largest.
 
-    A bias that falls off with the distance gets as far below in the end, and hides nothing.
+    A bias that falls off with the distance gets as far below in the end, and hides nothing. In a row that has a NaN, all
+    weights are NaN: what is not minus infinity counts as visible there.
     """
-    near = scores > scores.amax(-1, keepdim=True) - GAP
+    largest = scores.amax(-1, keepdim=True)
+    if bool(largest.isnan().any()):
+        return torch.where(largest.isnan(), scores != -torch.inf, visible_in_scores(scores.nan_to_num(nan=0.0)))
+    near = scores > largest - GAP
     far = (near != (scores > -torch.inf)).any(-1)
     if not bool(far.any()):
         return near

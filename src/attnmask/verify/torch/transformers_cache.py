@@ -16,7 +16,7 @@ def static_cache(model: torch.nn.Module, length: int) -> Any:
     config: Any = model.config
     cache = StaticCache(config=config, max_cache_len=length)
     if config.is_encoder_decoder:  # what it keeps of the encoder is of the encoder's length, whatever that is
-        return EncoderDecoderCache(cache, DynamicCache(config=config))
+        return EncoderDecoderCache(cache, DynamicCache())  # no window of the decoder holds for it
     return cache
 
 
