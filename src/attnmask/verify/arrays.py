@@ -26,14 +26,17 @@ def is_array(value: Any) -> bool:
     return hasattr(value, "shape") and hasattr(value, "dtype")
 
 
-def to_numpy(value: Any) -> Array:
-    """Any library's array as NumPy; floats as float64."""
+def to_numpy(value: Any, *, wide: bool = True) -> Array:
+    """Any library's array as NumPy; floats in float64, or if they need not be wide in float32 where that holds them."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
-        value = value.double() if value.is_floating_point() else value
+        narrow = not wide and value.is_floating_point() and value.element_size() <= 4
+        value = value.float() if narrow else value.double() if value.is_floating_point() else value
         return np.asarray(value.numpy())
     array = np.asarray(value)
-    return array.astype(np.float64) if array.dtype.kind not in "biu" else array
+    if array.dtype.kind in "biu":
+        return array
+    return array.astype(np.float32 if not wide and array.dtype.itemsize <= 4 else np.float64, copy=False)
 
 
 def like(array: Array, original: Any) -> Any:

@@ -17,13 +17,16 @@ LOUD = 10.0  # times the difference of equal runs
 FAINT = 1e-5  # of the strongest influence of a kind: what is less is named only if there is nothing else
 
 
-def judged(case: Case, say: Progress, *, derived: bool = True, most: int | None = None) -> Section:
+def judged(
+    case: Case, say: Progress, *, derived: bool = True, together: bool = False, most: int | None = None
+) -> Section:
     """The section of a report for one case.
 
     Args:
         case: the case.
         say: is told what is done next.
         derived: whether derivatives are taken, too.
+        together: whether they are taken of all outputs at once: what none of them may see is enough.
         most: the number of tests, if not all are made: spread over all of them.
     """
     lives = life.evidence(case)
@@ -36,11 +39,11 @@ def judged(case: Case, say: Progress, *, derived: bool = True, most: int | None 
     slopes = None
     if derived:
         say(f"{case.name}: gradients of {len(case.allowed)} output rows")
-        slopes, why = gradient.evidence(case)
+        slopes, why = gradient.evidence(case, together=together)
         if slopes is None:
             notes.append(f"no gradients: {why}; only perturbation was used")
     outcome, more = _outcome(case, lives, perturbed, slopes)
-    whole = derived and gradient.is_complete(case) and outcome != "noise"
+    whole = derived and not together and gradient.is_complete(case) and outcome != "noise"
     unsure = whole and (slopes is None or bool((case.allowed & case.real[:, None] & ~(slopes > 0)).any()))
     alone = each_alone(case.subject, case.sequence, case.seed) if unsure or outcome == "leak" else None
     leaks, module, every = _located(case, perturbed, slopes, alone) if outcome == "leak" else ((), None, True)

@@ -63,7 +63,7 @@ class Session:
 
     def judge(self, name: str, subject: Subject | None = None, **options: Any) -> Section:
         """The section of one case: the first sequence, all of it real, unless it is said otherwise."""
-        how = {key: options.pop(key) for key in ("derived", "most") if key in options}
+        how = {key: options.pop(key) for key in ("derived", "together", "most") if key in options}
         return judged(self.case(name, subject, **options), self.say, **how)
 
     def compared(

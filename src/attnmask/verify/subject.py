@@ -74,14 +74,14 @@ class Subject(Inputs):
         return {}
 
     def run(self, arrays: dict[str, Array]) -> Array:
-        """The output as float64 (batch, rows, features)."""
+        """The output (batch, rows, features), floats of 32 or 64 bits."""
         if self.exactly not in (None, len(arrays[self.vary])):
             return np.concatenate([self.run(part)[:count] for part, count in self.parts(arrays, self.exactly or 1)])
         with repeatable(self.seed):
             given = self.output(self.call(self.native(arrays)))
         self._unit = unit_of(given)
         batch, length = arrays[self.vary].shape[:2]
-        result = self.in_rows(to_numpy(given), batch, length)
+        result = self.in_rows(to_numpy(given, wide=False), batch, length)
         if result.ndim < 2 or result.shape[0] != batch or (result.ndim == 2 and result.shape[1] != length):
             raise _without_rows(result.shape, batch, length)
         return np.asarray(result.reshape(batch, result.shape[1], -1))
@@ -129,6 +129,11 @@ class Subject(Inputs):
         except RuntimeError:  # a kernel without float64
             return self
         return double or self
+
+    @property
+    def weights_count(self) -> int:
+        """How many weights a model has, as far as is known: its work for one position."""
+        return 0
 
     @property
     def sizes_inside(self) -> dict[str, int]:

@@ -12,15 +12,17 @@ from attnmask.verify.case import Bools, Case, Floats
 
 MOST_ROWS = 128  # outputs that are derived one by one
 GROUPS = 48  # of the outputs of longer sequences
+FEW_GROUPS = 12  # of the outputs of large models
+MUCH = 1e11  # products of a weight, a position and an output
 
 
-def evidence(case: Case) -> tuple[Floats | None, str]:
+def evidence(case: Case, *, together: bool = False) -> tuple[Floats | None, str]:
     """How strongly each judged output depends on each position: (queries, keys); None, and why, where there is no derivative.
 
-    Of long sequences, queries are taken together in groups that must not see the same positions: what one of them
-    depends on counts for the group, at the positions that it must not see.
+    Of long sequences and of large models, queries are taken together in groups: what one of them depends on counts for
+    the group, at the positions that none of it may see. ``together`` makes one group, for what nobody may see.
     """
-    groups = _groups(case.allowed) & case.real
+    groups = _groups(case, together) & case.real
     groups = groups[groups.any(1)]
     try:
         found = case.subject.gradients(case.sequence, groups, case.seed) if len(groups) else np.zeros((0, 0))
@@ -31,17 +33,20 @@ def evidence(case: Case) -> tuple[Floats | None, str]:
     slopes = np.zeros(case.allowed.shape)
     for group, strengths in zip(groups, found, strict=True):
         hidden = ~case.allowed[group].any(0)  # what none of them may see
-        slopes[np.flatnonzero(group)[-1]] = strengths if is_complete(case) else np.where(hidden, strengths, 0.0)
+        slopes[np.flatnonzero(group)[-1]] = strengths if group.sum() == 1 else np.where(hidden, strengths, 0.0)
     return slopes, ""
 
 
 def is_complete(case: Case) -> bool:
     """Whether every output is derived on its own, and every position replaced on its own."""
-    return bool(max(case.allowed.shape) <= MOST_ROWS)
+    work = float(case.subject.weights_count) * case.subject.length * len(case.allowed)
+    return bool(max(case.allowed.shape) <= MOST_ROWS and work < MUCH)
 
 
-def _groups(allowed: Bools) -> Bools:
+def _groups(case: Case, together: bool) -> Bools:
     """Groups of neighbouring queries (groups, queries)."""
-    queries = len(allowed)
-    numbers = np.arange(queries) * (queries if queries <= MOST_ROWS else GROUPS) // queries
-    return np.asarray(numbers[None] == np.arange(numbers[-1] + 1)[:, None])
+    queries = len(case.allowed)
+    few = FEW_GROUPS if case.subject.weights_count * case.subject.length * queries >= MUCH else GROUPS
+    count = 1 if together else queries if is_complete(case) else min(few, queries)
+    numbers = np.arange(queries) * count // queries
+    return np.asarray(numbers[None] == np.arange(count)[:, None])

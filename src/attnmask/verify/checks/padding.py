@@ -12,7 +12,8 @@ from attnmask.verify.session import Found, Session, Skipped
 NAME = "padding"
 LEVEL = "quick"
 
-LONGEST_DERIVED = 64  # positions, up to which derivatives are taken here, too
+SHORT = 16  # positions, up to which each output is derived here, too; of more, only by the pads
+MOST = 64  # tests
 
 
 def sections(session: Session) -> Iterator[Found]:
@@ -38,5 +39,5 @@ def _sides(session: Session) -> Iterator[Section]:
     subject = session.subject
     pads, positions = max(1, subject.length // 3), np.arange(subject.length)
     for side, valid in (("right", positions < subject.length - pads), ("left", positions >= pads)):
-        derived = subject.length <= LONGEST_DERIVED
-        yield session.judge(f"{pads} {side} pads", session.padded(subject, valid), valid=valid, derived=derived)
+        padded, together = session.padded(subject, valid), subject.length > SHORT
+        yield session.judge(f"{pads} {side} pads", padded, valid=valid, together=together, most=MOST)

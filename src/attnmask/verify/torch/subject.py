@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,10 @@ class TorchSubject(Subject):
         ]
         return np.unique([one for one in found if isinstance(one, int)]).astype(np.int64)
 
+    @cached_property
+    def weights_count(self) -> int:
+        return sum(weight.numel() for weight in self.model.parameters())
+
     @property
     def sizes_inside(self) -> dict[str, int]:
         return sizes_of(self.model)
@@ -103,8 +108,8 @@ class TorchSubject(Subject):
     @contextmanager
     def _threads(self, shape: Sequence[int]) -> Iterator[None]:
         """Little work is done by one thread: several wait for each other, on a busy machine longer than they work."""
-        threads, weights = torch.get_num_threads(), sum(weight.numel() for weight in self.model.parameters())
-        if weights * math.prod(shape[:2]) < LITTLE:
+        threads = torch.get_num_threads()
+        if self.weights_count * math.prod(shape[:2]) < LITTLE:
             torch.set_num_threads(1)
         try:
             yield
