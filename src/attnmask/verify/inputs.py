@@ -115,7 +115,7 @@ class Inputs:
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other.arrays = {**self.arrays, **changed}
-        for known in ("queries", "draws", "_exact", "_alone"):
+        for known in ("queries", "draws", "mixes", "_exact", "_alone"):
             other.__dict__.pop(known, None)
         return other
 

@@ -151,7 +151,10 @@ def mixed(subject: Subject, place: int, seed: int) -> tuple[dict[str, Array], di
     replaced = np.zeros((2, subject.length), bool)
     replaced[1 - place] = True
     arrays, changed = subject.copies(0, 2), subject.resampled(0, replaced, seed)
-    return arrays, changed, difference(subject.run(arrays), subject.run(changed))[place]
+    known = subject.mixes.get((place, seed))
+    if known is None:
+        known = subject.mixes[place, seed] = difference(subject.run(arrays), subject.run(changed))[place]
+    return arrays, changed, known
 
 
 def noise(subject: Subject, sequence: int, count: int, runs: int = 3) -> float:

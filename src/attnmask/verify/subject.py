@@ -70,6 +70,11 @@ class Subject(Inputs):
         return self._alone[sequence]
 
     @cached_property
+    def mixes(self) -> dict[tuple[int, int], Array]:
+        """How far a sequence at a place moves when the other one of two is replaced with a seed, once it was tried."""
+        return {}
+
+    @cached_property
     def _alone(self) -> dict[int, Array]:
         return {}
 

@@ -11,7 +11,7 @@ LEVEL = "quick"
 
 MULTIPLES = (8, 16, 64, 128)
 NEAR = 4  # times the given length, beyond which no length is tried unasked
-MOST = 12  # tests per length
+MOST = 8  # tests per length
 
 
 def sections(session: Session) -> Iterator[Found]:

@@ -13,7 +13,7 @@ NAME = "padding"
 LEVEL = "quick"
 
 SHORT = 16  # positions, up to which each output is derived here, too; of more, only by the pads
-MOST = 64  # tests
+MOST = 16  # tests
 
 
 def sections(session: Session) -> Iterator[Found]:

@@ -24,7 +24,9 @@ UNITS, POWER = (
 )  # up to so many units are about the unit, for sums of many numbers round often; of coarse formats fewer
 WORST = 8  # tests that are made again
 TINY = 1e-6  # of a unit
-COHERENT = 0.5  # cosine between the answers to one and to two of the same
+COHERENT = 0.5  # cosine between the answers to one and to one more of the same, on average; of rounding -0.5 to 0
+DRAWS = 16
+COMPARABLE = 4.0  # times smaller changes are looked at, too
 
 
 def evidence(case: Case, perturbed: Perturbed, slopes: Floats | None, reference: float) -> Judged:
@@ -73,11 +75,17 @@ def _in_float64(case: Case, exact: Subject, perturbed: Perturbed, steepest: floa
 
 
 def _by_direction(case: Case, subject: Subject, perturbed: Perturbed) -> Judged:
-    """Whether the answer to twice as much is the same answer, only larger."""
-    test, query = np.unravel_index(int(perturbed.changes.argmax()), perturbed.changes.shape)
-    positions = perturbed.tests.replaced[test]
-    one, two = (subject.moved(case.sequence, positions, size, case.seed) for size in (1.0, 2.0))
-    if one is None or two is None or _cosine(one[query], two[query]) > COHERENT:
+    """Whether the answer to as much again is the same answer."""
+    test = int(perturbed.changes.max(1).argmax())
+    changes = perturbed.changes[test]
+    rows = np.flatnonzero(perturbed.tests.rows[test] & (changes >= changes.max() / COMPARABLE))
+    positions, cosines = perturbed.tests.replaced[test], []
+    for seed in range(case.seed, case.seed + DRAWS):  # rounding may happen to agree once
+        one, two = (subject.moved(case.sequence, positions, size, seed) for size in (1.0, 2.0))
+        if one is None or two is None:
+            return Judged(False, "")
+        cosines.append([_cosine(one[row], two[row] - one[row]) for row in rows])  # nothing common but the direction
+    if np.mean(cosines, axis=0).max() > COHERENT:
         return Judged(False, "")
     note = (
         f"forbidden changes of {perturbed.largest:.1e} do not follow what is put in: the model rounds in a number format "

@@ -9,6 +9,8 @@ from attnmask.verify.session import Found, Session, Skipped
 NAME = "without cache"
 LEVEL = "quick"
 
+MOST = 12  # tests
+
 
 def sections(session: Session) -> Iterator[Found]:
     """One section, where there is such an argument and nothing is said of it."""
@@ -16,4 +18,5 @@ def sections(session: Session) -> Iterator[Found]:
     if "use_cache" not in getattr(subject, "parameters", ()) or "use_cache" in subject.inputs:
         yield Skipped(NAME, "the model takes no use_cache, or is told")
         return
-    yield session.judge(NAME, subject.with_option("use_cache", False), valid=session.valid(0), derived=False)
+    other = subject.with_option("use_cache", False)
+    yield session.judge(NAME, other, valid=session.valid(0), derived=False, most=MOST)
