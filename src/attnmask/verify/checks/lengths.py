@@ -11,16 +11,16 @@ LEVEL = "quick"
 
 MULTIPLES = (8, 16, 64, 128)
 NEAR = 4  # times the given length, beyond which no length is tried unasked
-MOST = 8  # tests per length
+MOST = 8  # tests per length; half of them where it is more than twice as long
 
 
 def sections(session: Session) -> Iterator[Found]:
     """One section for each length; then the sizes of the model that none of them crossed."""
     lengths = session.lengths or tuple(_near(session.subject.length))
     for length in lengths:
-        yield session.judge(
-            f"length {length}", session.subject.at_length(length, session.seed), derived=False, most=MOST
-        )
+        other = session.subject.at_length(length, session.seed)
+        most = MOST if length <= 2 * session.subject.length else MOST // 2
+        yield session.judge(f"length {length}", other, derived=False, most=most)
     longest = max((*lengths, session.subject.length))
     beyond = {name: size for name, size in session.subject.sizes_inside.items() if size >= longest}
     if beyond:
