@@ -114,6 +114,20 @@ def test_bad_input_says_what_to_write_and_writes_nothing(capsys, tmp_path, monke
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_audit_options(capsys, tmp_path):
+    np.savez(tmp_path / "given.npz", input_ids=np.arange(5, 12)[None])
+    options = ["--inputs", tmp_path / "given.npz", "--vary", "input_ids", "--output", "last_hidden_state"]
+    options += ["--scenarios", "as given", "--batch", "2", "--length", "9", "--mode", "train", "--json"]
+    status, out, _ = run(capsys, "audit", "transformers:GPT2Model", *options)
+    assert status == 0
+    sections = json.loads(out)["checks"][0]["sections"]
+    assert [section["name"] for section in sections] == ["sequence 0, as given", "sequence 1, as given"]
+    assert sections[0]["tests"] == 8
+    status, _, err = run(capsys, "audit", "transformers:GPT2Model", "--output", "nowhere", "--scenarios", "as given")
+    assert status == 2
+    assert "--output names a part of the result" in err
+
+
 def test_an_audit_that_could_not_be_written_is_not_begun(capsys, tmp_path):
     (tmp_path / "file").write_text("")
     status, out, err = run(capsys, "audit", "examples.leaky_decoder:broken", "--out", tmp_path / "file" / "reports")

@@ -281,3 +281,77 @@ def test_without_torch_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingExtra, match=r"pip install 'attnmask\[torch\]'"):
         am.record(None)
+
+
+def weights(axis=-1):
+    return (Q @ Q.mT).masked_fill(~CAUSAL, -torch.inf).softmax(axis)
+
+
+def by_hand():
+    scores = (Q @ Q.mT).masked_fill(~CAUSAL, -torch.inf)
+    exponentials = (scores - scores.amax(-1, keepdim=True)).exp()
+    return exponentials / exponentials.sum(-1, keepdim=True)
+
+
+def renormalised():
+    kept = (Q @ Q.mT).softmax(-1) * CAUSAL
+    return kept / kept.sum(-1, keepdim=True)
+
+
+def noisy(made):
+    return weights() * (made(weights()) > 0.5) / 0.5
+
+
+@pytest.mark.parametrize(
+    ("made", "found"),
+    [
+        (weights, []),
+        (renormalised, []),
+        (lambda: noisy(torch.rand_like), []),
+        (lambda: noisy(lambda like: torch.rand(like.shape)), []),
+        (lambda: noisy(lambda like: torch.empty_like(like).uniform_()), []),
+        (lambda: torch.where(torch.rand_like(Q @ Q.mT) > 0.5, weights(), 0.0), []),
+        (lambda: (Q @ Q.mT).softmax(-1) * CAUSAL, ["masked-after-softmax"]),
+        (lambda: (Q @ Q.mT).softmax(-1).masked_fill(~CAUSAL, -torch.inf), ["filled-after-softmax"]),
+        (lambda: (Q @ Q.mT).softmax(-1).masked_fill(~CAUSAL, -1e9), ["filled-after-softmax"]),
+        (lambda: weights(-2), ["softmax-over-queries"]),
+        (by_hand, ["softmax-by-hand"]),
+    ],
+)
+def test_what_is_odd_about_weights_that_are_written_out(made, found):
+    calls = recorded(lambda: made() @ Q)
+    assert [str(call.mask) for call in calls] == ["causal()"]
+    assert [finding.code for finding in calls[0].findings] == found
+
+
+def test_a_softmax_over_other_axes_is_no_attention():
+    assert recorded(lambda: Q.softmax(-2).mT @ Q) == []  # linear attention: keys normalised over positions
+    assert recorded(lambda: Q.exp() @ torch.ones(8, 2)) == []
+
+
+def test_scores_of_nan_are_told_and_hide_nothing():
+    scores = (Q @ Q.mT).masked_fill(~CAUSAL, -torch.inf)
+    scores[0, 0, 2, 1] = torch.nan
+    calls = recorded(lambda: scores.softmax(-1) @ Q)
+    assert [str(call.mask) for call in calls] == ["causal()"]
+    assert [finding.code for finding in calls[0].findings] == ["nan-scores"]
+
+
+@pytest.mark.parametrize("length", [12, 3])
+def test_attention_says_its_mask_itself(length):
+    q, k = torch.randn(1, 2, length, 8), torch.randn(1, 2, 12, 8)
+    mask, frame = am.causal() & am.window(3), am.Frame(length, 12, align="end")
+    calls = recorded(lambda: am.attention(q, k, k, mask, frame=frame))
+    assert [(call.api, call.mask) for call in calls] == [("attnmask", mask)]
+    assert (calls[0].frame.q_len, calls[0].frame.kv_len, calls[0].frame.q_start) == (length, 12, 12 - length)
+    assert calls[0].name.startswith("causal() & window(3)")
+    assert np.array_equal(calls[0].visible[0, 0], mask.dense(frame)[0, 0])
+    assert len(recorded(lambda: F.scaled_dot_product_attention(Q, Q, Q))) == 1  # and others are seen again
+
+
+def test_a_call_that_fails_leaves_nothing_behind():
+    with pytest.raises(am.errors.AttnmaskError), am.record(None):
+        am.attention(torch.randn(1, 2, 3, 8), torch.randn(1, 2, 12, 8), torch.randn(1, 2, 12, 8), am.causal())
+    from attnmask.run.watching import WATCHERS
+
+    assert WATCHERS == []

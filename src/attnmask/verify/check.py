@@ -167,7 +167,7 @@ def _arranged(subject: Subject, axes: Axes, leaks: Callable[[Subject], bool], se
         subject, notes = as_asked(subject.relaid(asked(subject.original, *axes)), seed)
     else:
         subject, notes = arranged(subject, leaks, seed)
-    return subject, list(notes)
+    return subject, [*subject.remarks, *notes]
 
 
 def _check_frame(frame: Frame | None, subject: Subject) -> None:

@@ -136,6 +136,11 @@ class Subject(Inputs):
         return double or self
 
     @property
+    def remarks(self) -> list[str]:
+        """What is to be known of a model of this sort."""
+        return []
+
+    @property
     def weights_count(self) -> int:
         """How many weights a model has, as far as is known: its work for one position."""
         return 0

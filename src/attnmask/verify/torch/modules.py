@@ -29,6 +29,14 @@ class Function(torch.nn.Module):  # type: ignore[misc]  # torch is not analysed
 
 def as_module(model: Any) -> torch.nn.Module:
     """A module as it is; a function as a module."""
+    if (
+        getattr(model, "built", True) is False
+    ):  # of Keras, which makes weights at the first call, and cannot copy before
+        raise InputError(
+            "a Keras layer has its weights before it is checked",
+            f"{type(model).__name__}, which was not called yet",
+            "Call it once on such inputs",
+        )
     return model if isinstance(model, torch.nn.Module) else Function(model)
 
 

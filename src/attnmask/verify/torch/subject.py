@@ -82,6 +82,13 @@ class TorchSubject(Subject):
         ]
         return np.unique([one for one in found if isinstance(one, int)]).astype(np.int64)
 
+    @property
+    def remarks(self) -> list[str]:
+        traced = isinstance(self.model, torch.jit.TopLevelTracedModule)
+        return [
+            "a traced module keeps the branches of the inputs that it was traced with: check the model itself"
+        ] * traced
+
     @cached_property
     def weights_count(self) -> int:
         return sum(weight.numel() for weight in self.model.parameters())
@@ -187,7 +194,11 @@ class TorchSubject(Subject):
             return None
         other = self.in_training()
         if other is not None:
-            other.model.gradient_checkpointing_enable({"use_reentrant": False})
+            new, old = (
+                "activation_checkpointing_enable",
+                "gradient_checkpointing_enable",
+            )  # of transformers 5, and before
+            getattr(other.model, new if hasattr(other.model, new) else old)()
         return other
 
     def _with_copy(self, shared: dict[int, Any] | None = None) -> TorchSubject:
