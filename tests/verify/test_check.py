@@ -10,7 +10,7 @@ from torch import nn
 
 import attnmask as am
 from attnmask.errors import FrameworkError, InputError
-from attnmask.verify import probe
+from attnmask.verify.judging import probe
 from tests.verify import models
 
 IDS = torch.randint(0, 40, (1, 9), generator=torch.Generator().manual_seed(1))

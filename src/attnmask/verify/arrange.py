@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from attnmask.errors import InputError
-from attnmask.verify.layout import Layout
-from attnmask.verify.probe import mixed
-from attnmask.verify.subject import Subject
+from attnmask.verify.judging.probe import mixed
+from attnmask.verify.subjects.layout import Layout
+from attnmask.verify.subjects.subject import Subject
 
 
 class Trial(NamedTuple):

@@ -15,12 +15,12 @@ from attnmask import page
 from attnmask.define.mask import Mask
 from attnmask.define.text.parse import given
 from attnmask.errors import AttnmaskError, InputError, TargetError
-from attnmask.verify.arrays import library_of
 from attnmask.verify.calls import Log
 from attnmask.verify.check import check
 from attnmask.verify.progress import Progress, teller
 from attnmask.verify.record import record
 from attnmask.verify.report import Report
+from attnmask.verify.subjects.arrays import library_of
 from attnmask.verify.target import Target, load, with_relation, with_sizes
 
 

@@ -22,14 +22,14 @@ from attnmask.define.masks.causal import causal
 from attnmask.define.text.parse import given
 from attnmask.errors import InputError
 from attnmask.verify.arrange import arranged, as_asked, doubts
-from attnmask.verify.arrays import library_of
-from attnmask.verify.case import case
 from attnmask.verify.checks import perturbation
-from attnmask.verify.layout import asked
+from attnmask.verify.judging.case import case
 from attnmask.verify.progress import Progress, teller
 from attnmask.verify.report import GOOD, VERDICTS, Report, Section, Tried
 from attnmask.verify.session import MAIN, Found, Session, Skipped, chosen, run
-from attnmask.verify.subject import Subject
+from attnmask.verify.subjects.arrays import library_of
+from attnmask.verify.subjects.layout import asked
+from attnmask.verify.subjects.subject import Subject
 
 AT_FIRST_SIGHT = 6  # tests
 Axes = tuple[int | None, int | tuple[int, ...] | None]  # of the batch, and of positions

@@ -18,10 +18,10 @@ from attnmask.define.mask import Mask
 from attnmask.errors import InputError
 from attnmask.exchange.common import visible_of_bool_or_bias
 from attnmask.verify import checks
-from attnmask.verify.case import Bools, Case, case
-from attnmask.verify.judge import judged
+from attnmask.verify.judging.case import Bools, Case, case
+from attnmask.verify.judging.judge import judged
 from attnmask.verify.report import Leak, Section
-from attnmask.verify.subject import PADDING_INPUTS, PADDING_NAMES, Subject
+from attnmask.verify.subjects.subject import PADDING_INPUTS, PADDING_NAMES, Subject
 
 LEVELS = ("quick", "thorough")
 MAIN = ("as given", "padding")  # always shown, also without a finding

@@ -12,8 +12,8 @@ from attnmask.define.mask import Mask
 from attnmask.define.masks.causal import causal
 from attnmask.define.text.parse import given
 from attnmask.errors import MissingExtra, TargetError, require
-from attnmask.verify.inputs import Inputs
-from attnmask.verify.layout import asked
+from attnmask.verify.subjects.inputs import Inputs
+from attnmask.verify.subjects.layout import asked
 
 LENGTH = 16  # positions of the inputs that are made here
 

@@ -7,10 +7,10 @@ from torch import nn
 
 import attnmask as am
 from attnmask.verify.checks.packing import NAME
-from attnmask.verify.documents import documents_of
-from attnmask.verify.excerpt import excerpt, merged
+from attnmask.verify.judging.documents import documents_of
 from attnmask.verify.session import Session
-from attnmask.verify.subject import Subject
+from attnmask.verify.subjects.excerpt import excerpt, merged
+from attnmask.verify.subjects.subject import Subject
 from attnmask.verify.torch.transformers import build
 
 LENGTHS = [5, 4, 3]

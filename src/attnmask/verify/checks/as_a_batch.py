@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from attnmask.verify.arrays import Array
-from attnmask.verify.case import Case
-from attnmask.verify.probe import TOLERANCE, difference, largest
+from attnmask.verify.judging.case import Case
+from attnmask.verify.judging.probe import TOLERANCE, difference, largest
+from attnmask.verify.judging.together import OWN, departing, first_module
 from attnmask.verify.report import Leak
 from attnmask.verify.session import Found, Session
-from attnmask.verify.subject import Subject
-from attnmask.verify.together import OWN, departing, first_module
+from attnmask.verify.subjects.arrays import Array
+from attnmask.verify.subjects.subject import Subject
 
 NAME = "as a batch"
 LEVEL = "quick"

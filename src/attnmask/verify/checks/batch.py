@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from attnmask.verify.judging.together import OWN, departing, mixing
 from attnmask.verify.report import Leak
 from attnmask.verify.session import Found, Session
-from attnmask.verify.together import OWN, departing, mixing
 
 NAME = "batch"
 LEVEL = "quick"

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attnmask.errors import InputError
-from attnmask.verify.documents import documents_of
-from attnmask.verify.excerpt import is_of_pairs
-from attnmask.verify.inputs import DECODER
-from attnmask.verify.positions import POSITIONS, takes_positions
+from attnmask.verify.judging.documents import documents_of
 from attnmask.verify.report import Leak, Section
 from attnmask.verify.session import Found, Session, Skipped
-from attnmask.verify.subject import Subject
+from attnmask.verify.subjects.excerpt import is_of_pairs
+from attnmask.verify.subjects.inputs import DECODER
+from attnmask.verify.subjects.positions import POSITIONS, takes_positions
+from attnmask.verify.subjects.subject import Subject
 
 if TYPE_CHECKING:
     from attnmask.verify.torch.cache import Departure, Way

@@ -8,12 +8,12 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmask.verify.arrays import Array
-from attnmask.verify.case import Bools, Case
 from attnmask.verify.checks import rounding
-from attnmask.verify.probe import difference, largest, tests_of
+from attnmask.verify.judging.case import Bools, Case
+from attnmask.verify.judging.probe import difference, largest, tests_of
 from attnmask.verify.report import Leak
 from attnmask.verify.session import Found, Session, Skipped
+from attnmask.verify.subjects.arrays import Array
 
 NAME = "every id"
 LEVEL = "thorough"

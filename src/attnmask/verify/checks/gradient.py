@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnmask.verify.case import Bools, Case, Floats
+from attnmask.verify.judging.case import Bools, Case, Floats
 
 MOST_ROWS = 128  # outputs that are derived one by one
 GROUPS = 48  # of the outputs of longer sequences

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from attnmask.verify.case import Floats
-from attnmask.verify.probe import TOLERANCE, departed, largest
+from attnmask.verify.judging.case import Floats
+from attnmask.verify.judging.probe import TOLERANCE, departed, largest
 from attnmask.verify.report import GOOD, Leak, Section
 from attnmask.verify.session import Found, Session, Skipped
-from attnmask.verify.subject import Subject
+from attnmask.verify.subjects.subject import Subject
 
 NAME = "implementations"
 LEVEL = "thorough"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnmask.verify.case import Case
-from attnmask.verify.evidence import Life
-from attnmask.verify.probe import difference
+from attnmask.verify.judging.case import Case
+from attnmask.verify.judging.evidence import Life
+from attnmask.verify.judging.probe import difference
 
 
 def evidence(case: Case) -> Life:

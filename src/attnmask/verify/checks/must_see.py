@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from attnmask.verify.case import cells
 from attnmask.verify.checks import gradient
-from attnmask.verify.probe import each_alone
+from attnmask.verify.judging.case import cells
+from attnmask.verify.judging.probe import each_alone
 from attnmask.verify.report import Section
 from attnmask.verify.session import Found, Session
 

@@ -18,14 +18,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attnmask.verify.documents import documents_of
-from attnmask.verify.excerpt import excerpt, merged
-from attnmask.verify.positions import POSITIONS, placed, tells_positions
-from attnmask.verify.probe import departed, largest
+from attnmask.verify.judging.documents import documents_of
+from attnmask.verify.judging.probe import departed, largest
+from attnmask.verify.judging.together import first_module
 from attnmask.verify.report import Leak
 from attnmask.verify.session import Found, Session, Skipped
-from attnmask.verify.subject import Subject
-from attnmask.verify.together import first_module
+from attnmask.verify.subjects.excerpt import excerpt, merged
+from attnmask.verify.subjects.positions import POSITIONS, placed, tells_positions
+from attnmask.verify.subjects.subject import Subject
 
 NAME = "packing"
 LEVEL = "quick"

@@ -1,16 +1,16 @@
 """Perturbation: replace what a query must not see, and require that nothing at all happens to its output.
 
 A test is a pair (positions S, queries T) such that no query of T may see a position of S. One run with S replaced tests
-all of its pairs; ``verify/probe.py`` finds few tests that cover all pairs.
+all of its pairs; ``verify/judging/probe.py`` finds few tests that cover all pairs.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from attnmask.verify.case import Case
-from attnmask.verify.evidence import Perturbed
-from attnmask.verify.probe import Tests, moved_by, tests_of
+from attnmask.verify.judging.case import Case
+from attnmask.verify.judging.evidence import Perturbed
+from attnmask.verify.judging.probe import Tests, moved_by, tests_of
 
 
 def evidence(case: Case, most: int | None = None) -> Perturbed:

@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attnmask.verify.case import Bools
-from attnmask.verify.excerpt import excerpt
-from attnmask.verify.positions import placed, tells_positions
-from attnmask.verify.probe import departed, largest
+from attnmask.verify.judging.case import Bools
+from attnmask.verify.judging.probe import departed, largest
+from attnmask.verify.judging.together import first_module
 from attnmask.verify.report import Leak
 from attnmask.verify.session import Found, Session, Skipped
-from attnmask.verify.subject import Subject
-from attnmask.verify.together import first_module
+from attnmask.verify.subjects.excerpt import excerpt
+from attnmask.verify.subjects.positions import placed, tells_positions
+from attnmask.verify.subjects.subject import Subject
 
 NAME = "removed pads"
 LEVEL = "quick"

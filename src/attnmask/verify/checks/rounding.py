@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnmask.verify.case import Case
-from attnmask.verify.evidence import Floats, Judged, Perturbed
-from attnmask.verify.probe import influence
-from attnmask.verify.subject import Subject
+from attnmask.verify.judging.case import Case
+from attnmask.verify.judging.evidence import Floats, Judged, Perturbed
+from attnmask.verify.judging.probe import influence
+from attnmask.verify.subjects.subject import Subject
 
 UNITS, POWER = (
     1000.0,

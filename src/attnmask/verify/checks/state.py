@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from attnmask.verify.probe import difference
+from attnmask.verify.judging.probe import difference
 from attnmask.verify.report import Leak
 from attnmask.verify.session import Found, Session
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from attnmask.verify.judging.together import OWN, mixing
 from attnmask.verify.session import Found, Session
-from attnmask.verify.together import OWN, mixing
 
 NAME = "training mode"
 LEVEL = "quick"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from attnmask.verify.case import Floats
-from attnmask.verify.probe import TOLERANCE, departed, largest
+from attnmask.verify.judging.case import Floats
+from attnmask.verify.judging.probe import TOLERANCE, departed, largest
 from attnmask.verify.report import Leak
 from attnmask.verify.session import Found, Session
-from attnmask.verify.subject import Subject
+from attnmask.verify.subjects.subject import Subject
 
 NAME = "truncation"
 LEVEL = "quick"

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmask.verify.arrays import Array
 from attnmask.verify.jax.embedded import with_zeros
-from attnmask.verify.layout import Layout
-from attnmask.verify.subject import Subject, repeatable
+from attnmask.verify.subjects.arrays import Array
+from attnmask.verify.subjects.layout import Layout
+from attnmask.verify.subjects.subject import Subject, repeatable
 
 
 class JaxSubject(Subject):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from attnmask.errors import InputError
-from attnmask.verify.arrays import Array, to_numpy
-from attnmask.verify.excerpt import excerpt
-from attnmask.verify.probe import departed, largest
-from attnmask.verify.subject import repeatable
+from attnmask.verify.judging.probe import departed, largest
+from attnmask.verify.subjects.arrays import Array, to_numpy
+from attnmask.verify.subjects.excerpt import excerpt
+from attnmask.verify.subjects.subject import repeatable
 from attnmask.verify.torch.departing import first_departing
 from attnmask.verify.torch.modules import argument_names
 from attnmask.verify.torch.parts import Place

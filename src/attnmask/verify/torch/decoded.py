@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from attnmask.errors import InputError
-from attnmask.verify.arrays import is_array
+from attnmask.verify.subjects.arrays import is_array
 from attnmask.verify.torch.cache import Departure, Way, cache_name, first_departure, takes_anything
 from attnmask.verify.torch.subject import TorchSubject
 

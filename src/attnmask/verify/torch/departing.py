@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from attnmask.verify.probe import TOLERANCE
+from attnmask.verify.judging.probe import TOLERANCE
 from attnmask.verify.torch.parts import Place, Work, watched
 
 if TYPE_CHECKING:

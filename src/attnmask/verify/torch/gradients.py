@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from attnmask.verify.layout import Layout
+from attnmask.verify.subjects.layout import Layout
 
 AT_ONCE = 16  # derivatives
 

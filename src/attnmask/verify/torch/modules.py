@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from attnmask.errors import InputError
-from attnmask.verify.arrays import is_array
-from attnmask.verify.inputs import PADDING_INPUTS, with_arrays
+from attnmask.verify.subjects.arrays import is_array
+from attnmask.verify.subjects.inputs import PADDING_INPUTS, with_arrays
 
 
 class Function(torch.nn.Module):  # type: ignore[misc]  # torch is not analysed

@@ -9,7 +9,7 @@ import torch
 
 from attnmask.define.masks.causal import causal
 from attnmask.define.masks.everything import everything
-from attnmask.verify.arrays import main_output
+from attnmask.verify.subjects.arrays import main_output
 from attnmask.verify.target import Relation
 from attnmask.verify.torch.model_inputs import Made
 

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from attnmask.verify.arrays import Array, unit_of
-from attnmask.verify.layout import Layout
-from attnmask.verify.subject import Subject, repeatable
+from attnmask.verify.subjects.arrays import Array, unit_of
+from attnmask.verify.subjects.layout import Layout
+from attnmask.verify.subjects.subject import Subject, repeatable
 from attnmask.verify.torch.gradients import AT_ONCE, Change, Leaf, jacobian, steepness
 from attnmask.verify.torch.modules import (
     Function,

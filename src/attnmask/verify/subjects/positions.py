@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from attnmask.verify.arrays import Array
-from attnmask.verify.probe import difference
-from attnmask.verify.subject import Subject
+from attnmask.verify.judging.probe import difference
+from attnmask.verify.subjects.arrays import Array
+from attnmask.verify.subjects.subject import Subject
 
 POSITIONS = "position_ids"
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from attnmask.verify.case import Bools, Floats
-from attnmask.verify.probe import departed, influence, largest, mixed
+from attnmask.verify.judging.case import Bools, Floats
+from attnmask.verify.judging.probe import departed, influence, largest, mixed
 from attnmask.verify.report import Leak
-from attnmask.verify.subject import Subject
+from attnmask.verify.subjects.subject import Subject
 
 OWN = "its own sequence"  # what outputs may depend on
 FAINT = 1000.0  # units, beside what the sequence itself does: experts that get other numbers of tokens round otherwise

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmask.verify.probe import Tests
+from attnmask.verify.judging.probe import Tests
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from attnmask.errors import InputError
-from attnmask.verify.arrays import Array
-from attnmask.verify.subject import Subject
+from attnmask.verify.subjects.arrays import Array
+from attnmask.verify.subjects.subject import Subject
 
 BORDERS = "cu_seq"  # in names of the cumulative lengths of documents
 LONGEST = "max_"  # so begin the names of the length of the longest of them

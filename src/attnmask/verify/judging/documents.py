@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnmask.verify.case import Case
+from attnmask.verify.judging.case import Case
 
 
 def documents_of(case: Case) -> list[tuple[int, int]]:

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmask.verify.arrays import Array
-from attnmask.verify.subject import Subject
+from attnmask.verify.subjects.arrays import Array
+from attnmask.verify.subjects.subject import Subject
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnmask.errors import InputError
-from attnmask.verify.arrays import Array, main_output, to_numpy, unit_of
-from attnmask.verify.inputs import PADDING_INPUTS as PADDING_INPUTS
-from attnmask.verify.inputs import PADDING_NAMES as PADDING_NAMES
-from attnmask.verify.inputs import Inputs
-from attnmask.verify.layout import Layout
+from attnmask.verify.subjects.arrays import Array, main_output, to_numpy, unit_of
+from attnmask.verify.subjects.inputs import PADDING_INPUTS as PADDING_INPUTS
+from attnmask.verify.subjects.inputs import PADDING_NAMES as PADDING_NAMES
+from attnmask.verify.subjects.inputs import Inputs
+from attnmask.verify.subjects.layout import Layout
 
 COPIES = 64  # variants of a sequence per run
 

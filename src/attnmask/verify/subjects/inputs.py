@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnmask.errors import InputError
-from attnmask.verify.arrays import Array, is_array, like, to_numpy
-from attnmask.verify.layout import Layout, usual
+from attnmask.verify.subjects.arrays import Array, is_array, like, to_numpy
+from attnmask.verify.subjects.layout import Layout, usual
 
 MAIN_INPUTS = ("decoder_input_ids", "decoder_inputs_embeds", "input_ids", "inputs_embeds")
 

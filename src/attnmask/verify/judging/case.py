@@ -13,7 +13,7 @@ from attnmask.define.masks.everything import everything
 from attnmask.define.masks.padding import padding
 from attnmask.errors import InputError
 from attnmask.exchange.recognition.recognize import recognize
-from attnmask.verify.subject import Subject
+from attnmask.verify.subjects.subject import Subject
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnmask.exchange.recognition.recognize import recognize
-from attnmask.verify.case import Bools, Case, Floats
 from attnmask.verify.checks import gradient, life, perturbation, rounding
-from attnmask.verify.evidence import Life, Perturbed
-from attnmask.verify.probe import culprit, each_alone, noise, with_itself
+from attnmask.verify.judging.case import Bools, Case, Floats
+from attnmask.verify.judging.evidence import Life, Perturbed
+from attnmask.verify.judging.probe import culprit, each_alone, noise, with_itself
 from attnmask.verify.progress import Progress
 from attnmask.verify.report import Leak, Section
 

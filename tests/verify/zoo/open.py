@@ -1,3 +1,0 @@
-"""What ``am.check`` does not get right yet: the model's name, and what has to be tried or said."""
-
-OPEN: dict[str, str] = {}
