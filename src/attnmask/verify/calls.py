@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
+from attnmask.define.normal.simplify import simplify
 from attnmask.exchange.diagnosis.diagnose import diagnose
 from attnmask.exchange.diagnosis.finding import Finding
+from attnmask.exchange.recognition.exact import is_table
 from attnmask.exchange.recognition.recognize import Fit, fits, in_words
 
 
@@ -57,11 +59,10 @@ class Call:
     @cached_property
     def name(self) -> str:
         """The mask in short notation, and where the first query stands if it is not known without; a table in words."""
-        if self.given is not None:
-            q_len, kv_len = self.visible.shape[2:]
-            return str(self.mask) + ("" if q_len == kv_len else f", q_start={self.frame.q_start}")
-        start = self.fits[0].q_start
-        return in_words(self.visible, self.fits[0]) + (f", q_start={start}" if self._is_aligned else "")
+        start = f", q_start={self.frame.q_start}" if self._is_aligned else ""
+        if self.given is not None and is_table(self.fits[0].mask):
+            return f"{simplify(self.mask)}{start}"
+        return in_words(self.visible, self.fits[0]) + start
 
     @property
     def findings(self) -> list[Finding]:
