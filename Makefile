@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed-for-$(shell cat pyproject.toml setup.py constraints.txt src/attnmask/run/kernel/*.cpp src/attnmask/run/kernel/*.h | cksum | cut -d' ' -f1)
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo test fuzz clean
+.PHONY: help demo test machines fuzz clean
 
 help:  ## Show these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -27,6 +27,14 @@ test: $(INSTALLED)  ## Style, types, and the whole test-suite
 	@$(BIN)/mypy
 	@echo "== 3/3 tests (pytest)"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+machines: $(INSTALLED)  ## The tests of running, as on processors with AVX-512 only, with AVX2 only, and without a kernel
+	@for hidden in amx avx512,amx avx512,avx2,amx; do \
+		echo "== without $$hidden"; \
+		ATTNMASK_HIDE=$$hidden OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/run tests/explain tests/model || exit 1; \
+	done
+	@echo "== torch as on AVX2"
+	@ATEN_CPU_CAPABILITY=avx2 ATTNMASK_HIDE=avx512,amx OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/run
 
 fuzz: $(INSTALLED)  ## The property tests with a hundred times the examples
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q -n 2 tests -k property

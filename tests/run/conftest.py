@@ -2,8 +2,8 @@
 
 import pytest
 
-from attnmask.run import calls
-from attnmask.run.engines import cpu
+from attnmask.run import calls, request
+from attnmask.run.machine import Machine
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def _fresh_compiler():
 @pytest.fixture
 def _no_kernel(monkeypatch):
     """As where the kernel could not be compiled."""
-    monkeypatch.setattr(cpu, "kernel", lambda: None)
+    monkeypatch.setattr(request, "here", Machine)
     calls._SETTLED.clear()
     yield
     calls._SETTLED.clear()

@@ -5,18 +5,20 @@ import pytest
 import attnmask as am
 from attnmask.errors import InputError
 from attnmask.run.choose import choose, engine_names, fastest, named, refusal
-from attnmask.run.kernel import kernel
+from attnmask.run.machine import Machine
 from attnmask.run.request import Request, Setting, request_of, setting_of
 
 torch = pytest.importorskip("torch")
 
-OWN = "cpu" if kernel() else "torch"  # the engine that computes on this CPU
+AVX2, AVX512, AMX = Machine("avx2", 16), Machine("avx512", 32), Machine("avx512", 32, amx=True)
+NO_COMPILER = Machine()
 CAUSAL = am.causal()
 N = 4096
 
 
-def request(mask, library="torch", length=N, dim=64, dtype="float32", device="cuda", **setting):
-    return Request(library, mask, am.Frame(length, q_start=0), 2, 8, 8, dim, dim, Setting(dtype, device, **setting))
+def request(mask, library="torch", length=N, dim=64, dtype="float32", device="cuda", machine=AVX512, **setting):
+    frame, setting = am.Frame(length, q_start=0), Setting(dtype, device, **setting)
+    return Request(library, mask, frame, 2, 8, 8, dim, dim, setting, machine)
 
 
 @pytest.mark.parametrize(
@@ -26,8 +28,12 @@ def request(mask, library="torch", length=N, dim=64, dtype="float32", device="cu
         (request(am.everything()), "torch"),
         (request(CAUSAL & am.window(255)), "flex"),
         (request(CAUSAL & am.window(255), grad=True), "flex"),
-        (request(CAUSAL & am.window(255), device="cpu"), OWN),
-        (request(CAUSAL & am.window(255), device="cpu", grad=True, dtype="bfloat16"), OWN),
+        *((request(CAUSAL & am.window(255), device="cpu", machine=machine), "cpu") for machine in (AVX2, AVX512, AMX)),
+        (request(CAUSAL & am.window(255), device="cpu", machine=NO_COMPILER), "torch"),
+        (request(CAUSAL & am.window(255), device="cpu", grad=True, dtype="bfloat16"), "cpu"),
+        (request(CAUSAL & am.window(255), device="cpu", grad=True, dtype="bfloat16", machine=AMX), "torch"),
+        (request(CAUSAL, device="cpu"), "cpu"),
+        (request(CAUSAL, device="cpu", machine=AVX2), "torch"),  # SDPA knows it, and is as fast
         (request(CAUSAL & am.window(255), device="cpu", dtype="float64"), "torch"),
         (request(CAUSAL & am.window(255), device="cpu", transformed=True), "torch"),
         (request(CAUSAL & am.window(255), device="cpu", fused=False), "torch"),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.lower.arrays import faked
+from attnmask.run.machine import Machine, here
 
 
 class Setting(NamedTuple):
@@ -41,6 +42,7 @@ class Request(NamedTuple):
         dim: the numbers per query and key.
         dim_v: the numbers per value.
         setting: number format, device, and who is looking.
+        machine: the processor; None for this one.
     """
 
     library: str
@@ -52,6 +54,12 @@ class Request(NamedTuple):
     dim: int
     dim_v: int
     setting: Setting = Setting()
+    machine: Machine | None = None
+
+    @property
+    def processor(self) -> Machine:
+        """The processor that it is about."""
+        return here() if self.machine is None else self.machine
 
     @property
     def copies(self) -> int:

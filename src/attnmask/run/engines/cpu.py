@@ -34,19 +34,22 @@ def refusal(request: Request) -> str | None:
     found = next((reason for reason, applies in reasons.items() if applies), None)
     if found is not None:
         return found
-    if kernel() is None:
+    machine = request.processor
+    if machine.variant is None:
         return missing()
-    if _blocks(request.mask, request.frame) is None:
+    if blocks_of(request.mask, request.frame, machine.rows) is None:
         return "the keys that each row sees are too costly to find"
     return None
 
 
 def pays(request: Request) -> bool:
     """Whether it is faster than what torch has: SDPA where that needs no mask, or the visible pairs one by one."""
-    mask, frame, found = request.mask, request.frame, kernel()
-    assert found is not None, "it would have been refused"
-    pair, blocks = PAIR[found.variant], _known(mask, frame)
-    if found.amx and request.setting.dtype == "bfloat16":
+    mask, frame, machine = request.mask, request.frame, request.processor
+    blocks = blocks_of(mask, frame, machine.rows)
+    assert machine.variant is not None, "it would have been refused"
+    assert blocks is not None, "it would have been refused"
+    pair = PAIR[machine.variant]
+    if machine.amx and request.setting.dtype == "bfloat16":
         return False
     if pair > 1 and plain_in(mask, frame) != "other":
         return False
@@ -55,7 +58,8 @@ def pays(request: Request) -> bool:
 
 def work(request: Request) -> Work:
     """One call over all blocks."""
-    found = _known(request.mask, request.frame)
+    found = blocks_of(request.mask, request.frame, request.processor.rows)
+    assert found is not None, "it would have been refused"
     batch, heads, blocks, size = found.rows.shape
     computed = found.computed * request.copies // (batch * heads)
     return Work(1, computed, f"1 call of attnmask's kernel over {blocks * request.copies:,} blocks of {size} rows")

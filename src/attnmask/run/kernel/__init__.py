@@ -8,9 +8,11 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib.util
+import os
 from typing import Any, NamedTuple
 
 VARIANTS = ("avx512", "avx2")  # the fastest first; setup.py compiles them
+HIDDEN = frozenset(os.environ.get("ATTNMASK_HIDE", "").split(","))  # instruction sets that are not to be used
 
 Number = ctypes.c_int64
 Address = ctypes.c_void_p
@@ -65,6 +67,8 @@ def kernels() -> dict[int, Kernel]:
 
 def missing() -> str:
     """Why there is no kernel."""
+    if HIDDEN & {*VARIANTS} and any(map(_path, VARIANTS)):
+        return f"ATTNMASK_HIDE hides {', '.join(sorted(HIDDEN & {*VARIANTS}))}, and there is nothing else here"
     if any(map(_path, VARIANTS)):
         return "this processor has neither AVX-512 nor AVX2"
     return "its kernel was not compiled when attnmask was installed; that needs x86-64, Linux and g++ 12 or later"
@@ -76,7 +80,7 @@ def _path(variant: str) -> str | None:
 
 
 def _loaded(variant: str) -> Kernel | None:
-    path = _path(variant)
+    path = None if variant in HIDDEN else _path(variant)
     if path is None:
         return None
     library = ctypes.CDLL(path)
@@ -86,5 +90,5 @@ def _loaded(variant: str) -> Kernel | None:
         return None
     for function in (library.attnmask_forward, library.attnmask_backward):
         function.argtypes, function.restype = (ctypes.POINTER(Call), ctypes.c_float), None
-    rows, amx = library.attnmask_rows(), library.attnmask_has_amx()
+    rows, amx = library.attnmask_rows(), library.attnmask_has_amx() and "amx" not in HIDDEN
     return Kernel(variant, rows, amx, library.attnmask_forward, library.attnmask_backward)
