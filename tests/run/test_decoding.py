@@ -220,7 +220,7 @@ def test_repeated_step_pays_once(mask, counted):
 @pytest.mark.parametrize("mask", [am.causal() & am.window(9), am.dilated(2) & am.causal()], ids=str)
 def test_new_positions_do_not_fill_the_memory(mask, monkeypatch):
     """A server that decodes for days meets ever new frames."""
-    k = torch.randn(1, 1, 3000, 4)
+    k = torch.randn(1, 1, 9600, 4)
 
     def decode(first, stop):
         for length in range(first, stop):
@@ -228,12 +228,12 @@ def test_new_positions_do_not_fill_the_memory(mask, monkeypatch):
 
     monkeypatch.setattr(calls, "MOST", 100)
     tracemalloc.start()
-    decode(1000, 1300)  # more steps than any cache remembers
+    decode(9000, 9300)  # more steps than any cache remembers
     before = tracemalloc.get_traced_memory()[0]
-    decode(1300, 1600)
+    decode(9300, 9600)
     after = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    assert after - before < 300 * 1300 // 2  # far less than one byte per new pair of a query and a key
+    assert after - before < 300 * 9300 // 2  # far less than one byte per new pair of a query and a key
     assert len(calls._SETTLED) <= calls.MOST
     for cache in (plan.plan, plan.choice):
         info = cache.cache_info()
