@@ -20,9 +20,7 @@ import transformers
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import attnmask as am
 from attnmask.verify.audit import audit
-from benchmarks.measure import interleaved, processor, save, write_section
-
-Row = tuple[str, str, str, bool]
+from benchmarks.measure import Row, interleaved, processor, save_beside_targets, write_section
 
 ROUNDS = 9
 VOCABULARY = 1000
@@ -127,14 +125,7 @@ def main() -> int:
 
 
 def report(rows: list[Row], load: float) -> None:
-    lines = ["| work | target | reached | |", "| --- | --- | --- | --- |"]
-    lines += [
-        f"| {work} | {target} | {reached} | {'met' if met else 'MISSED'} |" for work, target, reached, met in rows
-    ]
-    table = "\n".join(lines)
-    print(table)
-    keys = ("work", "target", "reached", "met")
-    print(f"written: {save('check-cpu', [dict(zip(keys, row, strict=True)) for row in rows]).name}")
+    table = save_beside_targets("check-cpu", rows)
     write_section("Checking and recording: what they cost", TEXT.format(table=table, processor=processor(), load=load))
 
 

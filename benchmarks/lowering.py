@@ -18,7 +18,7 @@ from torch.nn.attention.flex_attention import create_block_mask
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import attnmask as am
-from benchmarks.measure import interleaved, peak_megabytes, processor, save, write_section
+from benchmarks.measure import Row, interleaved, peak_megabytes, processor, save_beside_targets, write_section
 
 Make = Callable[[], am.Mask]
 
@@ -178,15 +178,8 @@ def main() -> int:
     return 0 if all(met for *_, met in rows) else 1
 
 
-def report(rows: list[tuple[str, str, str, bool]]) -> None:
-    lines = ["| work | target | reached | |", "| --- | --- | --- | --- |"]
-    lines += [
-        f"| {work} | {target} | {reached} | {'met' if met else 'MISSED'} |" for work, target, reached, met in rows
-    ]
-    table = "\n".join(lines)
-    print(table)
-    keys = ("work", "target", "reached", "met")
-    print(f"written: {save('lowering-cpu', [dict(zip(keys, row, strict=True)) for row in rows]).name}")
+def report(rows: list[Row]) -> None:
+    table = save_beside_targets("lowering-cpu", rows)
     write_section(
         "Lowering: what it costs to find the tiles of a mask", TEXT.format(table=table, processor=processor())
     )

@@ -75,6 +75,22 @@ def save(name: str, results: object) -> Path:
     return path
 
 
+Row = tuple[str, str, str, bool]  # the work, its target, what was reached, whether that meets it
+
+
+def save_beside_targets(name: str, rows: list[Row]) -> str:
+    """Print and save figures beside their targets; the table for the docs."""
+    lines = ["| work | target | reached | |", "| --- | --- | --- | --- |"]
+    lines += [
+        f"| {work} | {target} | {reached} | {'met' if met else 'MISSED'} |" for work, target, reached, met in rows
+    ]
+    table = "\n".join(lines)
+    print(table)
+    keys = ("work", "target", "reached", "met")
+    print(f"written: {save(name, [dict(zip(keys, row, strict=True)) for row in rows]).name}")
+    return table
+
+
 def loaded(name: str) -> Any:
     """Results that ``save`` wrote."""
     return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["results"]

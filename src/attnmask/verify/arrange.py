@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from attnmask.errors import InputError
 from attnmask.verify.judging.probe import mixed
+from attnmask.verify.report import in_a_line
 from attnmask.verify.subjects.layout import Layout
 from attnmask.verify.subjects.subject import Subject
 
@@ -124,11 +125,7 @@ def _in_one_size(subject: Subject, error: Exception) -> tuple[Subject, tuple[str
         array = subject.original
         raise InputError(
             "a model runs on copies of the sequences that it is given",
-            f"{subject.vary} {array.dtype} of shape {array.shape}: {_first_line(error)}",
+            f"{subject.vary} {array.dtype} of shape {array.shape}: {in_a_line(error)}",
             "Give token ids as integers (batch, length), embeddings as floats (batch, length, dim), and all inputs that it needs",
         ) from error
-    return other, (f"the model takes {subject.batch} sequences in a call, no others: {_first_line(error)}",)
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]}"
+    return other, (f"the model takes {subject.batch} sequences in a call, no others: {in_a_line(error)}",)

@@ -26,6 +26,12 @@ VERDICTS = {
 }
 GOOD = ("none", "rounding")
 SHOWN_LEAKS = 8
+SHOWN_LETTERS = 160
+
+
+def in_a_line(error: Exception) -> str:
+    """An exception as a report says it: its kind and its first line."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:SHOWN_LETTERS]}"
 
 
 class Leak(NamedTuple):

@@ -20,8 +20,9 @@ from attnmask.exchange.common import visible_of_bool_or_bias
 from attnmask.verify import checks
 from attnmask.verify.judging.case import Bools, Case, case
 from attnmask.verify.judging.judge import judged
-from attnmask.verify.report import Leak, Section
-from attnmask.verify.subjects.subject import PADDING_INPUTS, PADDING_NAMES, Subject
+from attnmask.verify.report import Leak, Section, in_a_line
+from attnmask.verify.subjects.inputs import PADDING_INPUTS, PADDING_NAMES
+from attnmask.verify.subjects.subject import Subject
 
 LEVELS = ("quick", "thorough")
 MAIN = ("as given", "padding")  # always shown, also without a finding
@@ -178,5 +179,4 @@ def run(session: Session, file: ModuleType) -> Iterator[Found]:
     except Exception as error:  # a model raises what it likes where it does not take an input
         if file.NAME in MAIN:
             raise
-        text = f"{type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else ''}"
-        yield Skipped(file.NAME, f"the model, or the allowed mask, does not take it ({text})")
+        yield Skipped(file.NAME, f"the model, or the allowed mask, does not take it ({in_a_line(error)})")

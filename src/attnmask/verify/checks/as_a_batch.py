@@ -8,7 +8,7 @@ import numpy as np
 
 from attnmask.verify.judging.case import Case
 from attnmask.verify.judging.probe import TOLERANCE, difference, largest
-from attnmask.verify.judging.together import OWN, departing, first_module
+from attnmask.verify.judging.together import OWN, departing
 from attnmask.verify.report import Leak
 from attnmask.verify.session import Found, Session
 from attnmask.verify.subjects.arrays import Array
@@ -59,7 +59,7 @@ def _located(session: Session, subject: Subject, found: list[Leak]) -> tuple[lis
             return pairs, subject.first_change(subject.arrays, after, place, pairs[0].query)
     first = found[0]
     alone = subject.with_inputs(**subject.copies(first.sequence, 1))
-    return found, first_module(subject, alone, first.query, place=first.sequence)
+    return found, subject.first_departing(alone, first.query, place=first.sequence)
 
 
 def _pairs(case: Case, key: int, seed: int) -> Iterator[Leak]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from attnmask.errors import InputError
 from attnmask.verify.judging.documents import documents_of
-from attnmask.verify.report import Leak, Section
+from attnmask.verify.report import Leak, Section, in_a_line
 from attnmask.verify.session import Found, Session, Skipped
 from attnmask.verify.subjects.excerpt import is_of_pairs
 from attnmask.verify.subjects.inputs import DECODER
@@ -44,8 +44,7 @@ def sections(session: Session) -> Iterator[Found]:
         except InputError as error:
             yield Skipped(f"{NAME}, {name}", str(error))
         except Exception as error:  # models and caches raise what they like where they do not fit each other
-            text = str(error).splitlines()[0][:160] if str(error) else ""
-            yield Skipped(f"{NAME}, {name}", f"{type(error).__name__}: {text}")
+            yield Skipped(f"{NAME}, {name}", in_a_line(error))
 
 
 def _why_not(session: Session) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from attnmask.verify.judging.case import Bools, Case, Floats
+from attnmask.verify.report import in_a_line
 
 MOST_ROWS = 128  # outputs that are derived one by one
 GROUPS = 48  # of the outputs of longer sequences
@@ -27,7 +28,7 @@ def evidence(case: Case, *, together: bool = False) -> tuple[Floats | None, str]
     try:
         found = case.subject.gradients(case.sequence, groups, case.seed) if len(groups) else np.zeros((0, 0))
     except Exception as error:  # a backward pass of somebody's own raises what it likes
-        return None, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]}"
+        return None, in_a_line(error)
     if found is None:
         return None, "nothing to derive from the inputs to the output"
     slopes = np.zeros(case.allowed.shape)

@@ -20,7 +20,6 @@ import numpy as np
 
 from attnmask.verify.judging.documents import documents_of
 from attnmask.verify.judging.probe import departed, largest
-from attnmask.verify.judging.together import first_module
 from attnmask.verify.report import Leak
 from attnmask.verify.session import Found, Session, Skipped
 from attnmask.verify.subjects.excerpt import excerpt, merged
@@ -84,7 +83,7 @@ def _section(session: Session, name: str, sequence: int, documents: Documents) -
         if found:
             key = found[0].part.stop if kind == "after" else found[0].part.start - 1
             leaks = [Leak(one.row, key, one.size, None, sequence) for one in found]
-            module = first_module(packed, found[0].part.left, found[0].row, shift=found[0].part.shift)
+            module = packed.first_departing(found[0].part.left, found[0].row, shift=found[0].part.shift)
             return session.compared(name, leaks, tests=len(documents), module=module, note=MEANS[kind])
     return session.compared(name, [], tests=len(kinds) * len(documents))
 

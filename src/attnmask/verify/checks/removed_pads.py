@@ -14,7 +14,6 @@ import numpy as np
 
 from attnmask.verify.judging.case import Bools
 from attnmask.verify.judging.probe import departed, largest
-from attnmask.verify.judging.together import first_module
 from attnmask.verify.report import Leak
 from attnmask.verify.session import Found, Session, Skipped
 from attnmask.verify.subjects.excerpt import excerpt
@@ -86,7 +85,7 @@ class _Differing(NamedTuple):
 
     def module(self) -> str | None:
         """The first module that gives others."""
-        return first_module(self.padded, self.alone, self.leaks[0].query, shift=self.shift)
+        return self.padded.first_departing(self.alone, self.leaks[0].query, shift=self.shift)
 
 
 def _differing(session: Session, subject: Subject, valid: Bools) -> _Differing | None:

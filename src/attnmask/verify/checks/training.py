@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from attnmask.verify.judging.together import OWN, mixing
 from attnmask.verify.session import Found, Session
@@ -22,13 +21,6 @@ def sections(session: Session) -> Iterator[Found]:
     alone = session.judge(NAME, training, valid=session.valid(0), derived=False, most=MOST)
     yield alone
     if alone.outcome != "leak":
-        _keep_statistics(training)
+        training.keep_statistics()  # what mixes then is a fault
         leaks, module = mixing(training, session.seed)
         yield session.compared(f"{NAME}, batch", leaks, tests=2, allowed=OWN, module=module)
-
-
-def _keep_statistics(training: Any) -> None:
-    """Let norms that count over the batch by definition use the statistics that they keep: what mixes then is a fault."""
-    for part in getattr(training.model, "modules", lambda: ())():
-        if "BatchNorm" in type(part).__name__:
-            part.eval()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -36,12 +35,3 @@ def mixing(subject: Subject, seed: int) -> tuple[list[Leak], str | None]:
             module = subject.first_mixing(arrays, changed, place)
         leaks += [Leak(int(row), -1, float(apart[row]), None, place, 1 - place) for row in rows]
     return leaks, module
-
-
-def first_module(whole: Any, part: Any, row: int, *, shift: int = 0, place: int = 0) -> str | None:
-    """The first module that gives others where only a part of all inputs is left, of a model that has modules."""
-    if not hasattr(whole.model, "named_parameters"):
-        return None
-    from attnmask.verify.torch.departing import module_departing
-
-    return module_departing(whole, part, row, shift=shift, place=place)

@@ -282,7 +282,7 @@ def _own(value: Any) -> Any:
     """A copy of what a call may change, such as a cache; what cannot be copied is shared."""
     try:
         return copy.deepcopy(value)
-    except Exception:
+    except Exception:  # a lock, say
         return value
 
 

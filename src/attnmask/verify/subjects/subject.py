@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 
 from attnmask.errors import InputError
 from attnmask.verify.subjects.arrays import Array, main_output, to_numpy, unit_of
-from attnmask.verify.subjects.inputs import PADDING_INPUTS as PADDING_INPUTS
-from attnmask.verify.subjects.inputs import PADDING_NAMES as PADDING_NAMES
 from attnmask.verify.subjects.inputs import Inputs
 from attnmask.verify.subjects.layout import Layout
 
@@ -201,6 +199,20 @@ class Subject(Inputs):
     def first_mixing(self, before: dict[str, Array], after: dict[str, Array], place: int) -> str | None:
         """The first part of the model whose output changes at a place of the batch although its inputs there do not."""
         return None
+
+    def first_departing(self, part: Subject, row: int, *, shift: int = 0, place: int = 0) -> str | None:
+        """The first part of the model that gives others for a row of one sequence where only a part of all inputs is left.
+
+        Args:
+            part: the inputs that are left of the sequence.
+            row: the output, counted in the whole sequence.
+            shift: the position from which on the sequence is left.
+            place: the place of the sequence in the batch.
+        """
+        return None
+
+    def keep_statistics(self) -> None:
+        """In training, let norms that count over the batch by definition use the statistics that they keep."""
 
     def first_nan(self, sequence: int) -> str | None:
         """The first part of the model that gives NaN."""

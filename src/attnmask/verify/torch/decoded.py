@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from attnmask.errors import InputError
-from attnmask.verify.subjects.arrays import is_array
 from attnmask.verify.torch.cache import Departure, Way, cache_name, first_departure, takes_anything
 from attnmask.verify.torch.subject import TorchSubject
 
@@ -24,8 +23,7 @@ def decoded(
             type(model).__name__,
             "Give a model that is called as model(ids, past_key_values=cache, use_cache=True)",
         )
-    given = {name: _tensor(value) for name, value in ids.items()} if isinstance(ids, Mapping) else _tensor(ids)
-    subject: Any = TorchSubject(model, given, output=output, fresh_weights=False).exact()
+    subject: Any = TorchSubject(model, ids, output=output, fresh_weights=False).exact()
     length, half = subject.length, max(1, subject.length // 2)
     sizes = [half, *[1] * (length - half)] if chunks is None else list(chunks)
     if sum(sizes) != length or min(sizes, default=0) < 1:
@@ -36,10 +34,3 @@ def decoded(
         )
     way = Way(subject.arrays, sizes, None, np.ones((subject.batch, length), bool))
     return first_departure(subject, way, subject.run(subject.arrays))
-
-
-def _tensor(value: Any) -> Any:
-    """An array of another library, or a list of numbers, as a tensor."""
-    if isinstance(value, torch.Tensor) or not (is_array(value) or isinstance(value, (list, tuple))):
-        return value
-    return torch.as_tensor(np.array(value))

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from attnmask.verify.judging.probe import TOLERANCE
 from attnmask.verify.torch.parts import Place, Work, watched
-
-if TYPE_CHECKING:
-    from attnmask.verify.torch.subject import TorchSubject
 
 
 def first_departing(
@@ -37,25 +33,6 @@ def first_departing(
         if _departs(before.outside, work.outside, places) and not _departs(before.inside, work.inside, places):
             return work.name
     return None
-
-
-def module_departing(
-    whole: TorchSubject, part: TorchSubject, row: int, *, shift: int = 0, place: int = 0
-) -> str | None:
-    """The first module that gives others for a row of one sequence where only a part of all inputs is left.
-
-    Args:
-        whole: all inputs.
-        part: those that are left of one sequence.
-        row: the output, counted in the whole sequence.
-        shift: the position from which on the sequence is left.
-        place: the place of the sequence in the batch.
-    """
-    places = (
-        Place(place, row, (whole.length,) * 2, (whole.batch,) * 2),
-        Place(0, row - shift, (part.length,) * 2, (1, 1)),
-    )
-    return first_departing(whole.model, partial(whole.run, whole.arrays), partial(part.run, part.arrays), places)
 
 
 def _departs(whole: list[torch.Tensor], part: list[torch.Tensor], places: tuple[Place, Place]) -> bool:

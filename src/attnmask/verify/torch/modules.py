@@ -86,7 +86,7 @@ def _own(value: Any, known: dict[int, Any]) -> Any:
         return value.detach().clone()
     try:
         return copy.deepcopy(value, dict(known))
-    except Exception:
+    except Exception:  # a lock, say: what cannot be copied is shared
         return value
 
 
@@ -110,7 +110,8 @@ def in_torch(model: torch.nn.Module, inputs: Any) -> dict[str, Any] | Any:
             return _tensor(inputs, model)
         inputs = {first: inputs}
     arrays = with_arrays(dict(inputs), None)
-    return {name: _tensor(value, model) if isinstance(value, np.ndarray) else value for name, value in arrays.items()}
+    foreign = {name for name, value in arrays.items() if is_array(value) and not isinstance(value, torch.Tensor)}
+    return arrays | {name: _tensor(arrays[name], model) for name in foreign}
 
 
 def _tensor(value: Any, model: torch.nn.Module) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from attnmask.verify.subjects.arrays import Array, unit_of
 from attnmask.verify.subjects.layout import Layout
 from attnmask.verify.subjects.subject import Subject, repeatable
+from attnmask.verify.torch.departing import first_departing
 from attnmask.verify.torch.gradients import AT_ONCE, Change, Leaf, jacobian, steepness
 from attnmask.verify.torch.modules import (
     Function,
@@ -284,6 +285,17 @@ class TorchSubject(Subject):
             if ids.dim() == 2 and _equal(given, ids.T):
                 return Layout(layout.length[0], (layout.batch,))
         return None
+
+    def first_departing(self, part: Subject, row: int, *, shift: int = 0, place: int = 0) -> str | None:
+        whole = Place(place, row, (self.length,) * 2, (self.batch,) * 2)
+        left = Place(0, row - shift, (part.length,) * 2, (1, 1))
+        runs = partial(self.run, self.arrays), partial(part.run, part.arrays)
+        return first_departing(self.model, *runs, (whole, left))
+
+    def keep_statistics(self) -> None:
+        for part in self.model.modules():
+            if "BatchNorm" in type(part).__name__:
+                part.eval()
 
     def first_nan(self, sequence: int) -> str | None:
         for part in self._watched(self.copies(sequence, 1)):
