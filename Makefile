@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/installed-for-$(shell cat pyproject.toml setup.py constraints.txt src/attnmask/run/kernel/*.cpp src/attnmask/run/kernel/*.h | cksum | cut -d' ' -f1)
+INSTALLED := $(VENV)/installed-for-$(shell cat pyproject.toml setup.py constraints.txt src/attnmask/run/engines/cpu/kernel/*.cpp src/attnmask/run/engines/cpu/kernel/*.h | cksum | cut -d' ' -f1)
 export HF_HUB_OFFLINE := 1
 
 .PHONY: help demo test machines fuzz clean
@@ -40,4 +40,4 @@ fuzz: $(INSTALLED)  ## The property tests with a hundred times the examples
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q -n 2 tests -k property
 
 clean:  ## Remove what the other commands made
-	rm -rf $(VENV) build dist reports src/attnmask/run/kernel/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist reports src/attnmask/run/engines/cpu/kernel/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -8,8 +8,8 @@ import sys
 
 from setuptools import Extension, setup
 
-KERNEL = "src/attnmask/run/kernel"
-VARIANTS = {"avx512": "x86-64-v4", "avx2": "x86-64-v3"}  # as attnmask.run.kernel looks for them
+KERNEL = "src/attnmask/run/engines/cpu/kernel"
+VARIANTS = {"avx512": "x86-64-v4", "avx2": "x86-64-v3"}  # as attnmask.run.engines.cpu.kernel looks for them
 FLAGS = ["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-Wno-maybe-uninitialized"]
 
 supported = sys.platform == "linux" and platform.machine() == "x86_64"
@@ -17,7 +17,7 @@ supported = sys.platform == "linux" and platform.machine() == "x86_64"
 setup(
     ext_modules=[
         Extension(
-            f"attnmask.run.kernel.{variant}",
+            f"attnmask.run.engines.cpu.kernel.{variant}",
             [f"{KERNEL}/rows.cpp"],
             depends=[f"{KERNEL}/{header}" for header in ("panels.h", "vectors.h")] + ["setup.py"],
             language="c++",

@@ -116,8 +116,8 @@ def convert(options: argparse.Namespace) -> int:
 def bench(options: argparse.Namespace) -> int:
     """Measure attention under masks on this machine, beside torch's own, and say what to use."""
     require("torch", "torch")
+    from attnmask.bench.torch_beside import bench as run
     from attnmask.explain.bench import Bench, busy
-    from attnmask.run.torch_bench import bench as run
 
     mask = am.parse(options.expression) if options.expression else None
     cores, cells = os.cpu_count() or 1, []

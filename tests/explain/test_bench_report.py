@@ -6,7 +6,7 @@ import pytest
 
 from attnmask.explain.bench import Bench, busy
 
-torch_bench = pytest.importorskip("attnmask.run.torch_bench")
+torch_bench = pytest.importorskip("attnmask.bench.torch_beside")
 
 
 def bench(forward, training):

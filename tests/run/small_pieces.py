@@ -9,8 +9,8 @@ import numpy as np
 
 import attnmask as am
 from attnmask.define import masks
-from attnmask.run import plan as planning
-from attnmask.run import rows
+from attnmask.run.engines.torch import plan as planning
+from attnmask.run.engines.torch import rows
 
 
 def examples():

@@ -8,7 +8,8 @@ import pytest
 import attnmask as am
 from attnmask.run import calls, request
 from attnmask.run.choose import refusal
-from attnmask.run.engines import numpy as oracle
+from attnmask.run.engines.flex import torch_compiled
+from attnmask.run.engines.numpy import engine as oracle
 from attnmask.run.machine import Machine
 from attnmask.run.request import request_of
 
@@ -80,14 +81,13 @@ def test_output_and_gradients(mask, frame, engine, dtype):
 
 @on_gpu
 def test_masks_that_change_with_every_batch_compile_once():
-    from attnmask.run import torch_flex
 
-    torch_flex._compiled.cache_clear()
+    torch_compiled._compiled.cache_clear()
     q, k, v, _ = arrays(am.Frame(2048), torch.bfloat16)
     for cut in (500, 1000, 1500):
         mask = CAUSAL & am.documents([[0] * cut + [1] * (2048 - cut)] * 2)
         am.attention(q, k, v, mask, engine="flex").sum().backward()
-    assert torch_flex._compiled.cache_info().misses == 1
+    assert torch_compiled._compiled.cache_info().misses == 1
 
 
 def test_tensors_that_are_not_on_the_cpu_take_no_cpu_kernel():
@@ -113,4 +113,4 @@ def test_the_engine_is_chosen_by_the_device(monkeypatch):
     q, mask = torch.ones(1, 1, 2048, 16), CAUSAL & am.window(63)
     for array, engine in ((q, "cpu"), (q.as_subclass(OnGpu), "flex"), (q, "cpu")):
         module, _, _ = calls.settled(mask, None, None, q=array, k=array, v=array)
-        assert module.__name__ == f"attnmask.run.engines.{engine}"
+        assert module.__name__ == f"attnmask.run.engines.{engine}.engine"

@@ -15,8 +15,8 @@ import torch
 import attnmask as am
 from attnmask.define.fit import fit
 from attnmask.errors import FrameError
-from attnmask.run import calls, plan
-from attnmask.run.engines import torch as engine
+from attnmask.run import calls
+from attnmask.run.engines.torch import dense, plan
 from tests.run.engines.test_conformance import examples as mask_examples
 
 jax = pytest.importorskip("jax")
@@ -183,18 +183,18 @@ def test_refusal_names_the_lengths_of_a_prompt_that_is_not_there_yet():
 @pytest.fixture
 def counted(monkeypatch):
     """How often a mask is evaluated, and how often it is planned."""
-    dense = []
+    found = []
 
     def counting(*args):
-        dense.append(args)
+        found.append(args)
         return dense_torch(*args)
 
-    dense_torch = engine.dense_torch
-    monkeypatch.setattr(engine, "dense_torch", counting)
-    for cache in (plan.plan, plan.choice, engine._kept):
+    dense_torch = dense.dense_torch
+    monkeypatch.setattr(dense, "dense_torch", counting)
+    for cache in (plan.plan, plan.choice, dense._kept):
         cache.cache_clear()
     calls._SETTLED.clear()
-    return lambda: (len(dense), plan.plan.cache_info().misses)
+    return lambda: (len(found), plan.plan.cache_info().misses)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import attnmask as am
-from attnmask.run import jax_tiles
 from attnmask.run.contract import checked_frame
-from attnmask.run.engines import jax as engine
-from attnmask.run.engines import numpy as oracle
+from attnmask.run.engines.jax import engine
+from attnmask.run.engines.jax import tiles as jax_tiles
+from attnmask.run.engines.numpy import engine as oracle
 from attnmask.run.request import Request
 
 jax = pytest.importorskip("jax")

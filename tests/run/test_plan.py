@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 
 import attnmask as am
-from attnmask.run.plan import choice, plan
+from attnmask.run.engines.torch.plan import choice, plan
 from tests.run.small_pieces import EXAMPLES, NAMES, forced, painted, rows_of
 from tests.strategies import frames, masks
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import attnmask as am
-from attnmask.run import row_blocks as planning
-from attnmask.run.row_blocks import blocks_of
+from attnmask.run.engines.cpu import blocks as planning
+from attnmask.run.engines.cpu.blocks import blocks_of
 from tests.run.small_pieces import EXAMPLES, NAMES
 from tests.strategies import frames, masks
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 import attnmask as am
-from attnmask.run import plan as planning
-from attnmask.run.plan import choice, plan
+from attnmask.run.engines.torch import plan as planning
+from attnmask.run.engines.torch.plan import choice, plan
 from tests.run.small_pieces import EXAMPLES, NAMES
 from tests.run.test_torch_pieces import assert_oracle, call
 from tests.run.test_torch_pieces import results as results_of
 
 torch = pytest.importorskip("torch")
 
-from attnmask.run.torch_edges import attend  # noqa: E402
+from attnmask.run.engines.torch.edges import attend  # noqa: E402
 
 results = functools.partial(results_of, attend=attend)
 

@@ -7,14 +7,14 @@ import pytest
 
 import attnmask as am
 from attnmask.define.fit import fit
-from attnmask.run.engines import numpy as oracle
-from attnmask.run.plan import plan
+from attnmask.run.engines.numpy import engine as oracle
+from attnmask.run.engines.torch.plan import plan
 from tests.run.small_pieces import EXAMPLES, NAMES, forced
 
 torch = pytest.importorskip("torch")
 
-from attnmask.run import torch_pieces  # noqa: E402
-from attnmask.run.torch_pieces import attend  # noqa: E402
+from attnmask.run.engines.torch import call_pieces as torch_pieces  # noqa: E402
+from attnmask.run.engines.torch.call_pieces import attend  # noqa: E402
 
 DIM = 4
 

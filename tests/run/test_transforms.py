@@ -13,7 +13,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 import attnmask as am
-from attnmask.run.plan import FEW_PAIRS, choice
+from attnmask.run.engines.torch.plan import FEW_PAIRS, choice
 
 N = 300
 assert N * N > FEW_PAIRS

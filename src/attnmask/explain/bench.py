@@ -11,7 +11,7 @@ from attnmask.explain.document import Document
 from attnmask.explain.parts import Part, Table, Words
 
 if TYPE_CHECKING:
-    from attnmask.run.torch_bench import Cell
+    from attnmask.bench.torch_beside import Cell
 
 BUSY = 0.5  # programs that wait for a core, per core
 NOTABLE = 1.15  # a ratio that a short run on a busy machine can tell from 1

@@ -34,7 +34,7 @@ SPARSE = 0.5  # of the 128 x 128 blocks that are not empty, up to which it is ta
 
 @functools.cache
 def engine_names() -> tuple[str, ...]:
-    """The names of all engines: the files of ``engines/``.
+    """The names of all engines: the folders of ``engines/``.
 
     >>> engine_names()
     ('cpu', 'flash_attn', 'flex', 'jax', 'numpy', 'torch')
@@ -102,7 +102,8 @@ def named_for_compiler(
     sizes = tuple(index(size) for size in (q.shape[0], q.shape[1], k.shape[1], q.shape[3]))
     weights = v is None  # attention_weights
     told = (data_of(mask), sizes_of(frame), sizes, str(q.dtype), q.device.type, weights)
-    module: ModuleType = getattr(engines, _name_for_compiler(engine, library, *told))  # set by its import
+    folder = getattr(engines, _name_for_compiler(engine, library, *told))  # set by its import
+    module: ModuleType = folder.engine
     return module
 
 
@@ -120,9 +121,9 @@ def _name_for_compiler(
     setting = setting_now(dtype, device)
     request = Request(library, mask_of(mask), frame_of(frame), batch, heads, kv_heads, dim, dim, setting)
     if engine == "cpu":
-        return choose(engine, request).__name__.rpartition(".")[2]
+        return choose(engine, request).__name__.split(".")[-2]
     own = engine is None and not weights and device == "cpu" and fastest(request) == "cpu"
-    return _imported("cpu" if own else library, library).rpartition(".")[2]
+    return _imported("cpu" if own else library, library).split(".")[-2]
 
 
 def _imported(engine: str | None, library: str) -> str:
@@ -144,4 +145,4 @@ def _imported(engine: str | None, library: str) -> str:
 
 
 def _module(engine: str) -> ModuleType:
-    return importlib.import_module(f"{engines.__name__}.{engine}")
+    return importlib.import_module(f"{engines.__name__}.{engine}.engine")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from attnmask.run.pieces import Piece
-from attnmask.run.plan import Plan
+from attnmask.run.engines.torch.pieces import Piece
+from attnmask.run.engines.torch.plan import Plan
 from attnmask.run.request import Request, Work
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from attnmask.run.kernel import kernel
+from attnmask.run.engines.cpu.kernel import kernel
 
 
 class Machine(NamedTuple):

@@ -11,10 +11,10 @@ import pytest
 import attnmask as am
 from attnmask.define import masks
 from attnmask.define.fit import fit
-from attnmask.run import torch_flex
 from attnmask.run.choose import engine_names
 from attnmask.run.contract import checked_frame
-from attnmask.run.engines import numpy as oracle
+from attnmask.run.engines.flex import torch_compiled
+from attnmask.run.engines.numpy import engine as oracle
 
 jax = pytest.importorskip("jax")
 torch = pytest.importorskip("torch")
@@ -156,9 +156,9 @@ def assert_same_weights(weights, mask, frame):
 def test_flex_uncompiled(mask, frame, monkeypatch):
     """FlexAttention's own arithmetic for our mask_mod, without its compiler; on the CPU it has no backward pass."""
     monkeypatch.setattr(flex_attention, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)
-    monkeypatch.setattr(torch_flex, "_compiled", uncompiled)
+    monkeypatch.setattr(torch_compiled, "_compiled", uncompiled)
     q, k, v = (torch.tensor(array, dtype=torch.float32) for array in call(mask, frame)[:3])
-    output = torch_flex.attend(q, k, v, mask, checked_frame(frame, mask, q, k), 1 / math.sqrt(DIM)).numpy()
+    output = torch_compiled.attend(q, k, v, mask, checked_frame(frame, mask, q, k), 1 / math.sqrt(DIM)).numpy()
     np.testing.assert_allclose(output, expected(mask, frame)[0], atol=20 * np.finfo(np.float32).eps)
     assert not output[np.broadcast_to(mask.empty_rows(frame), output.shape[:3])].any(), "output of empty rows"
 

@@ -14,16 +14,16 @@ import pytest
 import attnmask as am
 from attnmask.define.fit import fit
 from attnmask.errors import InputError
-from attnmask.run import kernel
-from attnmask.run.engines import cpu
-from attnmask.run.engines import numpy as oracle
-from attnmask.run.kernel import kernels
-from attnmask.run.row_blocks import blocks_of
+from attnmask.run.engines.cpu import engine as cpu
+from attnmask.run.engines.cpu import kernel
+from attnmask.run.engines.cpu.blocks import blocks_of
+from attnmask.run.engines.cpu.kernel import kernels
+from attnmask.run.engines.numpy import engine as oracle
 from tests.run.small_pieces import EXAMPLES, NAMES
 
 torch = pytest.importorskip("torch")
 
-from attnmask.run import torch_row_blocks  # noqa: E402 -- it imports torch, which may be missing
+from attnmask.run.engines.cpu import torch_operations  # noqa: E402 -- it imports torch, which may be missing
 
 CAUSAL = am.causal()
 WINDOW = CAUSAL & am.window(20)
@@ -42,7 +42,7 @@ def test_the_kernel_is_here():
 
 
 def attend(q, k, v, blocks, scale):
-    return torch_row_blocks.attend(q, k, v, torch_row_blocks.number_of(blocks), scale)
+    return torch_operations.attend(q, k, v, torch_operations.number_of(blocks), scale)
 
 
 def call(mask, frame, dim, dim_v, heads=4):
@@ -274,7 +274,7 @@ def test_blocks_are_held_until_the_backward_pass():
         output.sum().backward(retain_graph=True)
     del output, outputs
     gc.collect()
-    assert len(torch_row_blocks._NUMBERED) <= len(cpu._COMPILED)
+    assert len(torch_operations._NUMBERED) <= len(cpu._COMPILED)
 
 
 @HERE

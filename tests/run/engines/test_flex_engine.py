@@ -6,8 +6,8 @@ import pytest
 
 import attnmask as am
 from attnmask.errors import InputError
-from attnmask.run import torch_flex
-from attnmask.run.engines import flex
+from attnmask.run.engines.flex import engine as flex
+from attnmask.run.engines.flex import torch_compiled
 from attnmask.run.request import Request, Setting
 
 torch = pytest.importorskip("torch")
@@ -26,7 +26,7 @@ def inputs(q_len=200, heads=4, kv_heads=2, dim=8):
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # of torch's own compiler
 def test_other_tables_of_one_structure_compile_once():
     """Grouped heads, a length that is no multiple of a block, and a sequence of padding alone."""
-    torch_flex._compiled.cache_clear()
+    torch_compiled._compiled.cache_clear()
     q, k, v = inputs()
     for lengths in ([200, 120], [7, 0]):
         mask = am.causal() & am.padding(lengths)
@@ -34,12 +34,12 @@ def test_other_tables_of_one_structure_compile_once():
         torch.testing.assert_close(output, am.attention(q, k, v, mask, engine="torch"), atol=1e-5, rtol=1e-5)
         assert torch.equal(output, am.attention(q, k, v, mask, engine="flex"))
     assert not output[1].any(), "empty rows are exactly 0"
-    assert torch_flex._compiled.cache_info().misses == 1
+    assert torch_compiled._compiled.cache_info().misses == 1
 
 
 def test_the_structure_leaves_out_the_numbers_of_tables_only():
     def structure(mask):
-        return torch_flex.fold(mask.node, torch_flex._WithoutNumbers())
+        return torch_compiled.fold(mask.node, torch_compiled._WithoutNumbers())
 
     assert structure(am.padding([3, 2])) == structure(am.padding([1, 4]))
     assert structure(am.padding([3, 2])) != structure(am.padding([3, 2, 1]))
@@ -49,10 +49,10 @@ def test_the_structure_leaves_out_the_numbers_of_tables_only():
 
 
 def test_block_masks_are_kept():
-    torch_flex._block_mask.cache_clear()
+    torch_compiled._block_mask.cache_clear()
     for _ in range(2):
-        torch_flex._block_mask(am.causal(), am.Frame(8, q_start=0), torch.device("cpu"))
-    assert torch_flex._block_mask.cache_info().hits == 1
+        torch_compiled._block_mask(am.causal(), am.Frame(8, q_start=0), torch.device("cpu"))
+    assert torch_compiled._block_mask.cache_info().hits == 1
 
 
 def request(dim=64, **setting):

@@ -137,7 +137,7 @@ def test_no_grad_and_inference_mode_leave_no_trace():
 
 def test_causal_takes_the_path_without_a_mask_array(monkeypatch):
     seen = []
-    from attnmask.run.engines import torch as engine
+    from attnmask.run.engines.torch import engine
 
     def recorded(*args, **kwargs):
         seen.append(kwargs)

@@ -13,7 +13,7 @@ from attnmask.define.mask import Mask
 from attnmask.define.selection import Selection
 from attnmask.exchange.common import mask_of_array
 from attnmask.lower.grid import dense
-from attnmask.run.engines import numpy as engine
+from attnmask.run.engines.numpy import engine
 
 Array = NDArray[Any]
 Bools = NDArray[np.bool_]

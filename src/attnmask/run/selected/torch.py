@@ -18,7 +18,8 @@ from attnmask.define.selection import Selection
 from attnmask.lower.arrays import evaluate
 from attnmask.run.chunks import Chunk, chunks, rows_of
 from attnmask.run.compiled import opaque
-from attnmask.run.engines.torch import traced
+from attnmask.run.engines.torch.dense import traced
+from attnmask.run.torch_tensors import autocast, autocast_is_on
 
 
 def attention(q: Any, k: Any, v: Any, selection: Selection, frame: Frame, scale: float) -> Any:
@@ -28,7 +29,7 @@ def attention(q: Any, k: Any, v: Any, selection: Selection, frame: Frame, scale:
         weights = _weights(q, k, chunk, selection, frame, scale)
         return _by_key_head(weights, k).matmul(v.to(weights.dtype)).reshape(*q.shape[:3], v.shape[3]).to(q.dtype)
 
-    q, k, v = (_autocast(array) for array in (q, k, v))
+    q, k, v = (autocast(array) for array in (q, k, v))
     copies = index(q.shape[0]) * index(q.shape[1])  # index() because torch.compile may hold sizes open
     parts = chunks(selection.mask, frame, rows_of(copies, frame), step_of(selection))
     call = _again(attend) if len(parts) > 1 and _saves(q, k, v) else attend
@@ -39,7 +40,7 @@ def attention(q: Any, k: Any, v: Any, selection: Selection, frame: Frame, scale:
 
 def attention_weights(q: Any, k: Any, selection: Selection, frame: Frame, scale: float) -> Any:
     """The softmax alone, with all weights in memory."""
-    q, k = _autocast(q), _autocast(k)
+    q, k = autocast(q), autocast(k)
     everything = Chunk(0, frame.q_len, 0, frame.kv_len)
     with _no_autocast(q):
         return _weights(q, k, everything, selection, frame, scale).to(q.dtype)
@@ -103,22 +104,10 @@ def _visible(selection: Selection, chunk: Chunk, frame: Frame, q: Any) -> Any:
     return torch.as_tensor(visible, device=q.device).expand(fitted.batch, fitted.heads, rows, keys.stop - keys.start)
 
 
-def _autocast(array: Any) -> Any:
-    """In the number format of torch.autocast, where it is on, as SDPA."""
-    kind = array.device.type
-    if array.dtype != torch.float64 and _autocast_is_on(kind):
-        return array.to(torch.get_autocast_dtype(kind))
-    return array
-
-
-def _autocast_is_on(kind: str) -> bool:
-    return bool(torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind))
-
-
 def _no_autocast(array: Any) -> Any:
     """Autocast off where it is on, for scores in 32 bits."""
     kind = array.device.type
-    return torch.autocast(kind, enabled=False) if _autocast_is_on(kind) else contextlib.nullcontext()
+    return torch.autocast(kind, enabled=False) if autocast_is_on(kind) else contextlib.nullcontext()
 
 
 def _top_k(scores: Any, visible: Any, k: int) -> Any:

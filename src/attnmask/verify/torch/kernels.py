@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from attnmask.exchange.diagnosis.values import fills_among
-from attnmask.run import torch_row_blocks
+from attnmask.run.engines.cpu import torch_operations
 
 Bools = NDArray[np.bool_]
 
@@ -75,7 +75,7 @@ def fused(arguments: dict[str, Any]) -> torch.Tensor:
 
 def rows(arguments: dict[str, Any]) -> torch.Tensor:
     """Visible cells of attnmask's own kernel."""
-    found = torch_row_blocks.blocks_numbered(arguments["blocks"])
+    found = torch_operations.blocks_numbered(arguments["blocks"])
     return torch.from_numpy(found.dense(arguments["q"].shape[2], arguments["k"].shape[2]))
 
 

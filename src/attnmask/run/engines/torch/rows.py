@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from attnmask.lower.runs import Runs, merged, spread
-from attnmask.run.cost import Costs
-from attnmask.run.pieces import Bools, Ints, Piece
+from attnmask.run.engines.torch.cost import Costs
+from attnmask.run.engines.torch.pieces import Bools, Ints, Piece
 
 ROW_BLOCKS = (32, 64, 96, 128, 192, 256, 384)  # rows per block that are tried
 FEWEST_ROWS = (32, 96, 1 << 62)  # that must see alike to get blocks of their own; the last says that none do

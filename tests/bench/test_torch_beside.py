@@ -3,7 +3,7 @@
 import pytest
 
 import attnmask as am
-from attnmask.run import torch_bench
+from attnmask.bench import torch_beside as torch_bench
 
 torch = pytest.importorskip("torch")
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from attnmask.run.pieces import Piece
+from attnmask.run.engines.torch.pieces import Piece
 
-MOST_LOOKED_AT = 1 << 28  # pairs evaluated to find what each row sees
 DENSE = 1.2  # times as long as without a mask, under a mask of all pairs that is converted in each call
 EDGE = 8.0  # the cost of a visible pair that is computed alone
 EDGES = 30_000  # the cost of the sparse products of one head, beside their pairs

@@ -12,18 +12,15 @@ from typing import Any
 
 import torch
 
-from attnmask.run.pieces import Piece
-from attnmask.run.plan import Plan
+from attnmask.run.engines.torch.pieces import Piece
+from attnmask.run.engines.torch.plan import Plan
+from attnmask.run.torch_tensors import SECOND, autocast, straight
 
 _forward_kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _backward_kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 KEPT = 1 << 24  # pairs of the masks of all pieces of a plan, to keep them as tensors between calls
 SMALL = 350 * 350  # pairs of a tile, below which backward with bfloat16 is slower than with 32 bits
-SECOND = (
-    "second derivatives of attention under a mask are not implemented by the fused kernels; "
-    "call it under torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)"
-)
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
@@ -41,15 +38,8 @@ def supported(q: Any, k: Any, v: Any) -> bool:
 
 def attend(q: Any, k: Any, v: Any, plan: Plan, scale: float) -> Any:
     """The output (batch, heads, q_len, dim)."""
-    output: Any = _Attend.apply(*(_rows(autocast(array)) for array in (q, k, v)), plan, scale)
+    output: Any = _Attend.apply(*(straight(autocast(array)) for array in (q, k, v)), plan, scale)
     return output
-
-
-def autocast(array: Any) -> Any:
-    """In the number format of torch.autocast, where it is on: it does not look into our function."""
-    if torch.is_autocast_enabled("cpu") and array.dtype != torch.float64:
-        return array.to(torch.get_autocast_dtype("cpu"))
-    return array
 
 
 class _Attend(torch.autograd.Function):  # type: ignore[misc]
@@ -73,7 +63,7 @@ class _Backward(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def forward(ctx: Any, q: Any, k: Any, v: Any, output: Any, lse: Any, grad: Any, plan: Plan, scale: float) -> Any:
-        return _backward(q, k, v, output, lse, _rows(grad), plan, scale)
+        return _backward(q, k, v, output, lse, straight(grad), plan, scale)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
@@ -83,11 +73,6 @@ class _Backward(torch.autograd.Function):  # type: ignore[misc]
 def _heads_last(array: Any) -> Any:
     """The same array, with all heads of a position side by side, so that a position is copied at once."""
     return array.transpose(1, 2).contiguous().transpose(1, 2)
-
-
-def _rows(array: Any) -> Any:
-    """The kernel wants the numbers of a row side by side."""
-    return array if array.stride(3) == 1 else array.contiguous()
 
 
 def _forward(q: Any, k: Any, v: Any, plan: Plan, scale: float) -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.errors import AttnmaskError
 from attnmask.lower.forms import tiles
-from attnmask.run.packed import Aligned, flash_calls
+from attnmask.run.engines.flash_attn.sequences import Aligned, flash_calls
 from attnmask.run.request import Request, Work
 
 LIBRARY = "torch"
@@ -69,6 +69,6 @@ def _number(calls: int) -> str:
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """One call, or two where rows of padding see keys that rows before them see in a window."""
-    from attnmask.run import torch_packed
+    from attnmask.run.engines.flash_attn import torch_calls
 
-    return torch_packed.attend(package(), q, k, v, mask, frame, scale)
+    return torch_calls.attend(package(), q, k, v, mask, frame, scale)

@@ -15,8 +15,8 @@ import torch
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from attnmask.lower.runs import Runs, spread
-from attnmask.run.plan import Plan, part_of
-from attnmask.run.torch_pieces import SECOND, autocast
+from attnmask.run.engines.torch.plan import Plan, part_of
+from attnmask.run.torch_tensors import SECOND, autocast
 
 with warnings.catch_warnings():  # torch says once per process that its sparse tensors may change
     warnings.simplefilter("ignore")

@@ -11,8 +11,8 @@ from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.exchange.common import plain_in
 from attnmask.lower.grid import dense_jax
-from attnmask.run import jax_tiles
 from attnmask.run.described import native_work, whole_work
+from attnmask.run.engines.jax import tiles as jax_tiles
 from attnmask.run.request import Request, Work
 
 LIBRARY = "jax"

@@ -50,6 +50,6 @@ def work(request: Request) -> Work:
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """Compiled at the first call of its kind, which takes seconds; empty rows are 0 by FlexAttention's own rule."""
-    from attnmask.run import torch_flex
+    from attnmask.run.engines.flex import torch_compiled
 
-    return torch_flex.attend(q, k, v, mask, frame, scale)
+    return torch_compiled.attend(q, k, v, mask, frame, scale)

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attnmask.define.fit import fit
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
-from attnmask.lower.intervals import intervals_within
 from attnmask.lower.runs import Ints, Runs, merged, spread
-from attnmask.run.cost import MOST_LOOKED_AT
+from attnmask.run.visible import visible_runs
 
 ENOUGH = 0.6  # of the computed pairs visible: rows are not reordered
 SAMPLED = 32  # blocks that are looked at to compare orders of rows
@@ -82,11 +80,11 @@ def blocks_of(mask: Mask, frame: Frame, size: int) -> Blocks | None:
         frame: where it is seen.
         size: rows per block, at most 32.
     """
-    fitted = fit(mask, frame)
-    found = intervals_within(mask.node, fitted, MOST_LOOKED_AT)
+    found = visible_runs(mask, frame)
     if found is None:
         return None
-    runs, heads = found.runs, fitted.batch * fitted.heads
+    fitted, runs = found
+    heads = fitted.batch * fitted.heads
     rows = _rows(runs, fitted.q_len, heads, size)
     offsets, start, stop, seen = _listed(runs, rows.reshape(-1, size))
     numbers = np.where(rows < 0, -1, rows % fitted.q_len).astype(np.int32)

@@ -13,9 +13,9 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import torch
 
-from attnmask.run.kernel import Array, Call, kernels
-from attnmask.run.row_blocks import Blocks
-from attnmask.run.torch_pieces import SECOND, autocast
+from attnmask.run.engines.cpu.blocks import Blocks
+from attnmask.run.engines.cpu.kernel import Array, Call, kernels
+from attnmask.run.torch_tensors import SECOND, autocast, straight
 
 TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 TASKS = 2  # per thread, so that one with less to do can take another
@@ -53,7 +53,7 @@ def blocks_numbered(number: int) -> Blocks:
 
 def _rows(q: Any, k: Any, v: Any, number: int, scale: float) -> tuple[Any, Any]:
     blocks, (output, lse) = _NUMBERED[number], _outputs(q, k, v)
-    arrays = [_straight(array) for array in (q, k, v)]
+    arrays = [straight(array) for array in (q, k, v)]
     call = _call(blocks, [*arrays, output, lse])
     kernels()[blocks.rows.shape[3]].forward(byref(call), scale)
     return output, lse
@@ -72,7 +72,7 @@ def _rows_backward(
     blocks, grad_q = _NUMBERED[number], _like(q)
     parts = max(1, min(-(-TASKS * torch.get_num_threads() // (k.shape[0] * k.shape[1])), blocks.rows.shape[2]))
     grad_k, grad_v = (torch.zeros(parts, *array.shape, dtype=torch.float32, device="cpu") for array in (k, v))
-    arrays = [_straight(array) for array in (q, k, v, output)] + [lse, _straight(grad)]
+    arrays = [straight(array) for array in (q, k, v, output)] + [lse, straight(grad)]
     call = _call(blocks, [*arrays, grad_q])
     call.parts, call.grad_k, call.grad_v = parts, grad_k.data_ptr(), grad_v.data_ptr()
     kernels()[blocks.rows.shape[3]].backward(byref(call), scale)
@@ -85,11 +85,6 @@ def _gradients(grad: Any, q: Any, k: Any, v: Any, *_: Any) -> tuple[Any, Any, An
 
 def _like(array: Any) -> Any:
     return torch.empty_like(array, memory_format=torch.contiguous_format)
-
-
-def _straight(array: Any) -> Any:
-    """The kernel wants the numbers of a row side by side."""
-    return array if array.stride(3) == 1 else array.contiguous()
 
 
 def _call(blocks: Blocks, arrays: list[Any]) -> Call:

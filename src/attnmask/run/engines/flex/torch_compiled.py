@@ -14,22 +14,17 @@ from attnmask.define.language import Algebra, fold
 from attnmask.define.mask import Mask
 from attnmask.define.tables import Table
 from attnmask.exchange.frameworks import torch_flex
+from attnmask.run.torch_tensors import autocast
 
 Structure = tuple[Any, ...]
 
 
 def attend(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """The output (batch, heads, q_len, dim_v), compiled at the first call of its kind."""
-    q, k, v = (_in_autocast(array) for array in (q, k, v))
+    q, k, v = (autocast(array) for array in (q, k, v))
     kind = (fold(mask.node, _WithoutNumbers()), frame.q_start, q.shape, k.shape, v.shape, q.dtype, q.device)
     run = _compiled(scale, q.shape[1] != k.shape[1], *kind)
     return run(q, k, v, _block_mask(mask, frame, q.device))
-
-
-def _in_autocast(array: Any) -> Any:
-    """In the number format of torch.autocast, where it is on: inside the kernel it would be ignored."""
-    kind = array.device.type
-    return array.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else array
 
 
 @functools.lru_cache(maxsize=16)

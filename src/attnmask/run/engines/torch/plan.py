@@ -11,14 +11,14 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
-from attnmask.define.fit import Fitted, fit
+from attnmask.define.fit import Fitted
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
-from attnmask.lower.intervals import intervals_within
 from attnmask.lower.runs import Runs
-from attnmask.run.cost import DENSE, EDGE, EDGES, FORWARD, MOST_LOOKED_AT, TRAINING
-from attnmask.run.pieces import Piece, in_progressions
-from attnmask.run.rows import layout_of
+from attnmask.run.engines.torch.cost import DENSE, EDGE, EDGES, FORWARD, TRAINING
+from attnmask.run.engines.torch.pieces import Piece, in_progressions
+from attnmask.run.engines.torch.rows import layout_of
+from attnmask.run.visible import visible_runs
 
 FEW_PAIRS = 1 << 14  # per head: one call with a mask is always the fastest
 
@@ -92,9 +92,8 @@ def plan(mask: Mask, frame: Frame, training: bool = False) -> Plan | None:
         frame: where it is seen.
         training: whether there will be a backward pass; blocks of few rows cost more there.
     """
-    fitted = fit(mask, frame)
-    found = intervals_within(mask.node, fitted, MOST_LOOKED_AT)
-    return None if found is None else _planned(fitted, found.runs, training)
+    found = visible_runs(mask, frame)
+    return None if found is None else _planned(*found, training)
 
 
 def _planned(frame: Fitted, runs: Runs, training: bool) -> Plan:

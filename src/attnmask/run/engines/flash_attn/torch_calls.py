@@ -9,12 +9,13 @@ import torch
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
-from attnmask.run.packed import Aligned, Packed, flash_calls
+from attnmask.run.engines.flash_attn.sequences import Aligned, Packed, flash_calls
+from attnmask.run.torch_tensors import autocast
 
 
 def attend(flash_attn: Any, q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """The output (batch, heads, q_len, dim); ``flash_attn`` is the package."""
-    q, k, v = (_in_autocast(array).transpose(1, 2) for array in (q, k, v))
+    q, k, v = (autocast(array).transpose(1, 2) for array in (q, k, v))
     calls = flash_calls(mask, frame, q.shape[0])
     if isinstance(calls, Aligned):
         keys, values = k[:, : calls.keys], v[:, : calls.keys]
@@ -23,12 +24,6 @@ def attend(flash_attn: Any, q: Any, k: Any, v: Any, mask: Mask, frame: Frame, sc
         tensors = _tensors(mask, frame, q.shape[0], q.device)
         output = _packed(flash_attn.flash_attn_varlen_func, (q, k, v), calls, tensors, scale)
     return output.transpose(1, 2)
-
-
-def _in_autocast(array: Any) -> Any:
-    """In the number format of torch.autocast, where it is on."""
-    kind = array.device.type
-    return array.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else array
 
 
 def _window(call: Aligned | Packed) -> dict[str, Any]:

@@ -24,7 +24,7 @@ struct Array {  // (batch, heads, length, numbers): numbers from one to the next
     template <class T> T *of(int64_t b, int64_t h) const { return (T *)data + b * batch + h * head; }
 };
 
-struct Call {  // as attnmask/run/kernel/__init__.py writes it
+struct Call {  // as attnmask/run/engines/cpu/kernel/__init__.py writes it
     int64_t type;  // 0: float, 1: bfloat16, 2: half
     int64_t threads;
     int64_t batch, heads, kv_heads, kv_len, dim, dim_v;

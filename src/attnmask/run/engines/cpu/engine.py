@@ -8,10 +8,9 @@ from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.exchange.common import plain_in
 from attnmask.run.compiled import Data, compiling, constant_when_compiled, data_of, frame_of, mask_of, sizes_of
-from attnmask.run.cost import EDGE
-from attnmask.run.kernel import kernel, missing
+from attnmask.run.engines.cpu.blocks import Blocks, blocks_of
+from attnmask.run.engines.cpu.kernel import kernel, missing
 from attnmask.run.request import Request, Work
-from attnmask.run.row_blocks import Blocks, blocks_of
 
 LIBRARY = "torch"
 
@@ -19,6 +18,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 # Measured on x86-64 (docs/decisions/0005).
 PAIR = {"avx512": 0.55, "avx2": 1.2}  # the time of a pair, over that of a pair in SDPA without a mask
+EDGE = 8.0  # the time of a visible pair that torch computes alone, likewise
 FEWEST = 16  # query rows, below which most of a block is empty
 
 
@@ -67,14 +67,14 @@ def work(request: Request) -> Work:
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """Every row over the keys that some row of its block sees."""
-    from attnmask.run import torch_row_blocks
+    from attnmask.run.engines.cpu import torch_operations
 
     if compiling():
         number = _compiled(data_of(mask), sizes_of(frame))
     else:
         blocks = _known(mask, frame)  # held until the call is over
-        number = torch_row_blocks.number_of(blocks)
-    return torch_row_blocks.attend(q, k, v, number, scale)
+        number = torch_operations.number_of(blocks)
+    return torch_operations.attend(q, k, v, number, scale)
 
 
 _COMPILED: set[Blocks] = set()  # held as long as compiled graphs may ask for them
@@ -83,11 +83,11 @@ _COMPILED: set[Blocks] = set()  # held as long as compiled graphs may ask for th
 @constant_when_compiled
 def _compiled(mask: Data, sizes: Data) -> int:
     """The number of the blocks of a mask, for a graph to hold."""
-    from attnmask.run import torch_row_blocks
+    from attnmask.run.engines.cpu import torch_operations
 
     blocks = _known(mask_of(mask), frame_of(sizes))
     _COMPILED.add(blocks)
-    return torch_row_blocks.number_of(blocks)
+    return torch_operations.number_of(blocks)
 
 
 def _blocks(mask: Mask, frame: Frame) -> Blocks | None:

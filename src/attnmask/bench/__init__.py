@@ -1,0 +1,1 @@
+"""Measuring: attention beside its peers on the machine at hand."""

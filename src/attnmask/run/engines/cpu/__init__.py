@@ -1,0 +1,1 @@
+"""attnmask's own kernel for CPUs."""

@@ -1,0 +1,1 @@
+"""The package flash_attn."""

@@ -1,0 +1,1 @@
+"""The engine of NumPy arrays, and the oracle for all others."""
