@@ -10,7 +10,7 @@ import functools
 import operator
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from attnmask.define.language import Algebra, Node, fold
 from attnmask.define.tables import SparseTable, Table
 from attnmask.errors import InputError
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def numpy_of(table: Table) -> NDArray[Any]:
@@ -57,8 +59,67 @@ def faked(array: Any) -> bool:
     return mode is not None or isinstance(array, fake.FakeTensor)
 
 
+def constant_when_compiled(function: F) -> F:
+    """Let torch.compile run a function once while it compiles, instead of looking inside.
+
+    Its arguments must be plain values; other values compile again. torch reads this mark; it is what torch's own
+    decorator sets, written here so that torch need not be imported.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+def compiling() -> bool:
+    """Whether torch records a program: torch.compile, torch.export, torch.jit.trace and so ONNX, or make_fx.
+
+    What a program needs must be in it: nothing that is kept in this process, nor the choice that suits it.
+    """
+    torch = sys.modules.get("torch")
+    return torch is not None and (torch.compiler.is_compiling() or tracing())
+
+
+def tracing() -> bool:
+    """Whether torch.jit.trace or make_fx records what torch executes."""
+    modes = sys.modules["torch"]._C
+    proxies = modes._get_dispatch_mode(modes._TorchDispatchModeKey.PROXY) is not None
+    return proxies or modes._get_tracing_state() is not None
+
+
+def exporting() -> bool:
+    """Whether the program that is recorded leaves this process, which may have neither attnmask nor this processor."""
+    torch = sys.modules.get("torch")
+    return torch is not None and (torch.compiler.is_exporting() or (not torch.compiler.is_compiling() and tracing()))
+
+
 def _torch_table(table: Table, device: Any) -> Any:
     return sys.modules["torch"].tensor(numpy_of(table), device=device)
+
+
+def _table(sparse: bool, kind: Any, shape: tuple[int, ...], data: bytes) -> Table:
+    return (SparseTable if sparse else Table)(kind, shape, data)
+
+
+@constant_when_compiled
+def _tensor(device: str, *parts: Any) -> Any:
+    return _torch_table(_table(*parts), device)
+
+
+@constant_when_compiled
+def _text(*parts: Any) -> str:
+    from attnmask.lower import torch_tables  # defines the operation that takes the text
+
+    return torch_tables.text_of(_table(*parts))
+
+
+@constant_when_compiled
+def _entry(*parts: Any) -> int:
+    return _table(*parts)[()]
+
+
+def _parts(table: Table) -> tuple[Any, ...]:
+    """A table as plain values, which torch.compile can hand to a constant function; it cannot look into one."""
+    shape = tuple(operator.index(size) for size in table.shape)  # which torch.compile may hold open
+    return isinstance(table, SparseTable), table.kind, shape, table.data
 
 
 _kept_torch_table = functools.lru_cache(maxsize=64)(_torch_table)
@@ -67,8 +128,13 @@ _kept_torch_table = functools.lru_cache(maxsize=64)(_torch_table)
 def _table_in(library: str, table: Table, at: tuple[Any, ...]) -> Any:
     if library == "torch":
         devices = [place.device for place in at if hasattr(place, "device")]
-        make = _torch_table if any(map(faked, at)) else _kept_torch_table
-        return make(table, devices[0] if devices else "cpu")
+        device = devices[0] if devices else "cpu"
+        if exporting():
+            return _tensor(str(device), *_parts(table))
+        if compiling():
+            text = _text(*_parts(table))  # first: it defines the operation
+            return sys.modules["torch"].ops.attnmask.table.default(text, device)
+        return (_torch_table if any(map(faked, at)) else _kept_torch_table)(table, device)
     return sys.modules["jax.numpy"].asarray(numpy_of(table)) if library == "jax" else numpy_of(table)
 
 
@@ -88,7 +154,7 @@ class Evaluation(Algebra[Any]):
 
     def lookup(self, table: Table, at: tuple[Any, ...]) -> Any:
         if not at:
-            return table[()]
+            return _entry(*_parts(table)) if compiling() else table[()]
         entries = _table_in(self.library, table, at)
         if not isinstance(table, SparseTable):
             return entries[at]

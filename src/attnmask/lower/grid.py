@@ -14,7 +14,7 @@ from attnmask.define.fit import Fitted, fit
 from attnmask.define.frame import Frame
 from attnmask.define.language import Node
 from attnmask.define.mask import LATER, Mask
-from attnmask.lower.arrays import evaluate
+from attnmask.lower.arrays import compiling, evaluate
 from attnmask.lower.size import check_dense
 
 CELLS = 1 << 22  # that are computed at once
@@ -52,7 +52,7 @@ def dense(mask: Mask, frame: Frame | int) -> NDArray[np.bool_]:
 def dense_torch(mask: Mask, frame: Frame | int, device: Any) -> Any:
     """The mask as a boolean torch tensor on a device, of a shape that broadcasts to the dense one (always 4-D)."""
     torch, fitted = sys.modules["torch"], fit(mask, frame)
-    if torch.device(device).type == "cpu" and math.prod(fitted.shape) > CELLS and not torch.compiler.is_compiling():
+    if torch.device(device).type == "cpu" and math.prod(fitted.shape) > CELLS and not compiling():
         return torch.from_numpy(dense(mask, frame))
     value = over(mask.node, fitted, lambda size: torch.arange(size, device=device))
     return value if hasattr(value, "ndim") else torch.full((1, 1, 1, 1), value, device=device)

@@ -7,6 +7,7 @@ from typing import Any
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
+from attnmask.lower.arrays import exporting
 from attnmask.run.choose import choose, named, named_for_compiler
 from attnmask.run.compiled import compiling
 from attnmask.run.contract import checked_frame, checked_library, checked_mask
@@ -57,6 +58,7 @@ def _checked(mask: Any, frame: Any, engine: str | None, arrays: dict[str, Any]) 
 
 def _engine(engine: str | None, library: str, mask: Mask, frame: Frame, arrays: dict[str, Any]) -> ModuleType:
     if compiling():
+        engine = library if engine is None and exporting() else engine  # plain operations, which run anywhere
         return named_for_compiler(engine, library, mask, frame, arrays)
     if "v" not in arrays:  # attention_weights, which each engine of a library's name has
         return named(engine, library)

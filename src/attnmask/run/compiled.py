@@ -1,40 +1,31 @@
-"""How calls of attention pass through ``torch.compile``: what depends on the mask alone is a constant to it."""
+"""How calls of attention become part of a program of torch: what depends on the mask alone is a constant in it."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+import functools
+import json
 from operator import index
-from typing import Any, TypeVar
+from typing import Any
 
+from attnmask.define.fit import Fitted, fit
 from attnmask.define.frame import Frame
 from attnmask.define.language import Algebra, Apply, Const, Index, Lookup, Node, fold
 from attnmask.define.mask import Mask
 from attnmask.define.tables import SparseTable, Table
+from attnmask.lower.arrays import compiling as compiling
+from attnmask.lower.arrays import constant_when_compiled as constant_when_compiled
 
-F = TypeVar("F", bound=Callable[..., Any])
 Data = tuple[Any, ...]
 
 
-def constant_when_compiled(function: F) -> F:
-    """Let torch.compile run a function once while it compiles, instead of looking inside.
-
-    Its arguments must be plain values; other values compile again. torch reads this mark; it is what torch's own
-    decorator sets, written here so that torch need not be imported.
-    """
-    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
-    return function
+def fitted(mask: Mask, frame: Frame) -> Fitted:
+    """``fit``, also while torch.compile is looking."""
+    return Fitted(*_fitted(data_of(mask), sizes_of(frame))) if compiling() else fit(mask, frame)
 
 
-def compiling() -> bool:
-    """Whether torch.compile is looking."""
-    torch = sys.modules.get("torch")
-    return torch is not None and bool(torch.compiler.is_compiling())
-
-
-def opaque(mask: Mask) -> bool:
-    """Whether torch.compile is looking, at a mask that it cannot look into: one with tables."""
-    return compiling() and fold(mask.node, _HasTables())
+@constant_when_compiled
+def _fitted(mask: Data, sizes: Data) -> Data:
+    return tuple(fit(mask_of(mask), frame_of(sizes)))
 
 
 def data_of(mask: Mask) -> Data:
@@ -57,6 +48,23 @@ def sizes_of(frame: Frame) -> Data:
     return (frame.q_len, frame.kv_len, frame.q_start, frame.batch, frame.heads)
 
 
+def text_of(mask: Data, sizes: Data) -> str:
+    """A mask in a frame as text, for an operation of a program that may be saved, and run by another process."""
+    return json.dumps(sizes) + mask_of(mask).to_json()
+
+
+@functools.lru_cache(maxsize=64)
+def of_text(text: str) -> tuple[Mask, Frame]:
+    """The mask and the frame that ``text_of`` wrote.
+
+    >>> import attnmask as am
+    >>> of_text(text_of(data_of(am.causal()), sizes_of(Frame(2, 5, align="end"))))
+    (k <= q, Frame(2, 5, q_start=3))
+    """
+    sizes, end = json.JSONDecoder().raw_decode(text)
+    return Mask.from_json(text[end:]), frame_of(sizes)
+
+
 def frame_of(sizes: Data) -> Frame:
     """The frame that ``sizes_of`` wrote.
 
@@ -65,20 +73,6 @@ def frame_of(sizes: Data) -> Frame:
     """
     q_len, kv_len, q_start, batch, heads = sizes
     return Frame(q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
-
-
-class _HasTables(Algebra[bool]):
-    def const(self, value: int | bool) -> bool:
-        return False
-
-    def index(self, name: str) -> bool:
-        return False
-
-    def lookup(self, table: Table, at: tuple[bool, ...]) -> bool:
-        return True
-
-    def apply(self, op: str, args: tuple[bool, ...]) -> bool:
-        return any(args)
 
 
 class _ToData(Algebra[Data]):

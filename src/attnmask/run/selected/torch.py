@@ -12,13 +12,11 @@ import torch
 from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 
-from attnmask.define.fit import fit
 from attnmask.define.frame import Frame
 from attnmask.define.selection import Selection
 from attnmask.lower.arrays import evaluate
 from attnmask.run.chunks import Chunk, chunks, rows_of
-from attnmask.run.compiled import opaque
-from attnmask.run.engines.torch.dense import traced
+from attnmask.run.compiled import fitted
 from attnmask.run.torch_tensors import autocast, autocast_is_on
 
 
@@ -91,17 +89,15 @@ def _visible(selection: Selection, chunk: Chunk, frame: Frame, q: Any) -> Any:
     start = None if frame.q_start is None else frame.q_start + chunk.first
     rows, keys = chunk.stop - chunk.first, slice(chunk.k_first, chunk.k_stop)
     part = Frame(rows, frame.kv_len, q_start=start, batch=frame.batch, heads=frame.heads)
-    if opaque(mask):
-        return traced(mask, part, q).expand(-1, -1, rows, frame.kv_len)[..., keys]
-    fitted = fit(mask, part)
+    sizes = fitted(mask, part)
     visible = evaluate(
         mask.node,
-        torch.arange(fitted.batch, device=q.device)[:, None, None, None],
-        torch.arange(fitted.heads, device=q.device)[:, None, None],
-        torch.arange(fitted.q_start, fitted.q_start + rows, device=q.device)[:, None],
+        torch.arange(sizes.batch, device=q.device)[:, None, None, None],
+        torch.arange(sizes.heads, device=q.device)[:, None, None],
+        torch.arange(sizes.q_start, sizes.q_start + rows, device=q.device)[:, None],
         torch.arange(keys.start, keys.stop, device=q.device),
     )
-    return torch.as_tensor(visible, device=q.device).expand(fitted.batch, fitted.heads, rows, keys.stop - keys.start)
+    return torch.as_tensor(visible, device=q.device).expand(sizes.batch, sizes.heads, rows, keys.stop - keys.start)
 
 
 def _no_autocast(array: Any) -> Any:

@@ -75,7 +75,7 @@ def fused(arguments: dict[str, Any]) -> torch.Tensor:
 
 def rows(arguments: dict[str, Any]) -> torch.Tensor:
     """Visible cells of attnmask's own kernel."""
-    found = torch_operations.blocks_numbered(arguments["blocks"])
+    found = torch_operations.blocks_told(arguments["blocks"])
     return torch.from_numpy(found.dense(arguments["q"].shape[2], arguments["k"].shape[2]))
 
 

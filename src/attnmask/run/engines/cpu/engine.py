@@ -7,7 +7,7 @@ from typing import Any
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.exchange.common import plain_in
-from attnmask.run.compiled import Data, compiling, constant_when_compiled, data_of, frame_of, mask_of, sizes_of
+from attnmask.run.compiled import compiling, constant_when_compiled, data_of, sizes_of, text_of
 from attnmask.run.engines.cpu.blocks import Blocks, blocks_of
 from attnmask.run.engines.cpu.kernel import kernel, missing
 from attnmask.run.request import Request, Work
@@ -70,32 +70,16 @@ def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) ->
     from attnmask.run.engines.cpu import torch_operations
 
     if compiling():
-        number = _compiled(data_of(mask), sizes_of(frame))
-    else:
-        blocks = _known(mask, frame)  # held until the call is over
-        number = torch_operations.number_of(blocks)
-    return torch_operations.attend(q, k, v, number, scale)
+        return torch_operations.attend(q, k, v, _text(data_of(mask), sizes_of(frame)), scale)
+    blocks = _known(mask, frame)  # held until the call is over
+    return torch_operations.attend(q, k, v, torch_operations.number_of(blocks), scale)
 
 
-_COMPILED: set[Blocks] = set()  # held as long as compiled graphs may ask for them
-
-
-@constant_when_compiled
-def _compiled(mask: Data, sizes: Data) -> int:
-    """The number of the blocks of a mask, for a graph to hold."""
-    from attnmask.run.engines.cpu import torch_operations
-
-    blocks = _known(mask_of(mask), frame_of(sizes))
-    _COMPILED.add(blocks)
-    return torch_operations.number_of(blocks)
-
-
-def _blocks(mask: Mask, frame: Frame) -> Blocks | None:
-    found = kernel()
-    return None if found is None else blocks_of(mask, frame, found.rows)
+_text = constant_when_compiled(text_of)  # what a program holds
 
 
 def _known(mask: Mask, frame: Frame) -> Blocks:
-    found = _blocks(mask, frame)
-    assert found is not None, "it would have been refused"
-    return found
+    found = kernel()
+    blocks = None if found is None else blocks_of(mask, frame, found.rows)
+    assert blocks is not None, "it would have been refused"
+    return blocks

@@ -1,7 +1,8 @@
 """The compiled kernel as operations of torch, forward and backward.
 
-Operations, so that whoever watches what torch executes sees them: recorders, counters, fake tensors, torch.compile. The
-blocks of a call are told by a number, since operations take tensors and numbers only.
+Operations, so that whoever watches what torch executes sees them: recorders, counters, fake tensors, torch.compile. An
+operation takes tensors, numbers and texts: in a program a text says the mask and its frame, so that a program means its
+own mask wherever it runs; in a call it is the number of blocks that this process holds, which costs nothing to write.
 """
 
 from __future__ import annotations
@@ -13,46 +14,62 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import torch
 
-from attnmask.run.engines.cpu.blocks import Blocks
-from attnmask.run.engines.cpu.kernel import Array, Call, kernels
+from attnmask.errors import InputError
+from attnmask.run.compiled import of_text
+from attnmask.run.engines.cpu.blocks import Blocks, blocks_of
+from attnmask.run.engines.cpu.kernel import Array, Call, kernel, kernels, missing
 from attnmask.run.torch_tensors import SECOND, autocast, straight
 
 TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 TASKS = 2  # per thread, so that one with less to do can take another
 
 _COUNTER = itertools.count()
-_NUMBERS: WeakKeyDictionary[Blocks, int] = WeakKeyDictionary()
-_NUMBERED: WeakValueDictionary[int, Blocks] = WeakValueDictionary()
+_NUMBERS: WeakKeyDictionary[Blocks, str] = WeakKeyDictionary()
+_NUMBERED: WeakValueDictionary[str, Blocks] = WeakValueDictionary()
 
 _LIBRARY = torch.library.Library("attnmask", "FRAGMENT")
-_LIBRARY.define("rows(Tensor q, Tensor k, Tensor v, int blocks, float scale) -> (Tensor, Tensor)")
+_LIBRARY.define("rows(Tensor q, Tensor k, Tensor v, str blocks, float scale) -> (Tensor, Tensor)")
 _LIBRARY.define(
-    "rows_backward(Tensor grad, Tensor q, Tensor k, Tensor v, Tensor output, Tensor lse, int blocks, float scale)"
+    "rows_backward(Tensor grad, Tensor q, Tensor k, Tensor v, Tensor output, Tensor lse, str blocks, float scale)"
     " -> (Tensor, Tensor, Tensor)"
 )
 
 
-def attend(q: Any, k: Any, v: Any, number: int, scale: float) -> Any:
+def attend(q: Any, k: Any, v: Any, told: str, scale: float) -> Any:
     """The output (batch, heads, q_len, dim_v)."""
-    return torch.ops.attnmask.rows.default(*(autocast(array) for array in (q, k, v)), number, scale)[0]
+    return torch.ops.attnmask.rows.default(*(autocast(array) for array in (q, k, v)), told, scale)[0]
 
 
-def number_of(blocks: Blocks) -> int:
+def number_of(blocks: Blocks) -> str:
     """The number that tells the operations of these blocks, as long as somebody holds them."""
     number = _NUMBERS.get(blocks)
     if number is None:
-        number = _NUMBERS[blocks] = next(_COUNTER)
+        number = _NUMBERS[blocks] = f"#{next(_COUNTER)}"
         _NUMBERED[number] = blocks
     return number
 
 
-def blocks_numbered(number: int) -> Blocks:
-    """The blocks of a number."""
-    return _NUMBERED[number]
+def blocks_told(text: str) -> Blocks:
+    """The blocks of a number, or of the text of a program."""
+    if text.startswith("#"):
+        blocks = _NUMBERED.get(text)
+    else:
+        found = kernel()
+        blocks = None if found is None else blocks_of(*of_text(text), found.rows)
+    if blocks is None:
+        raise InputError(
+            "a program with attnmask's kernel runs where that is, and is recorded by torch.compile, torch.export, "
+            "torch.jit.trace or make_fx",
+            f"blocks {text[:60]!r}, which {missing()}"
+            if kernel() is None
+            else f"blocks {text[:60]!r} of another process",
+            "Leave engine out where the program is recorded: it is then made of torch's own operations",
+        )
+    return blocks
 
 
-def _rows(q: Any, k: Any, v: Any, number: int, scale: float) -> tuple[Any, Any]:
-    blocks, (output, lse) = _NUMBERED[number], _outputs(q, k, v)
+def _rows(q: Any, k: Any, v: Any, told: str, scale: float) -> tuple[Any, Any]:
+    blocks, (output, lse) = blocks_told(told), _outputs(q, k, v)
     arrays = [straight(array) for array in (q, k, v)]
     call = _call(blocks, [*arrays, output, lse])
     kernels()[blocks.rows.shape[3]].forward(byref(call), scale)
@@ -67,9 +84,9 @@ def _outputs(q: Any, k: Any, v: Any, *_: Any) -> tuple[Any, Any]:
 
 
 def _rows_backward(
-    grad: Any, q: Any, k: Any, v: Any, output: Any, lse: Any, number: int, scale: float
+    grad: Any, q: Any, k: Any, v: Any, output: Any, lse: Any, told: str, scale: float
 ) -> tuple[Any, Any, Any]:
-    blocks, grad_q = _NUMBERED[number], _like(q)
+    blocks, grad_q = blocks_told(told), _like(q)
     parts = max(1, min(-(-TASKS * torch.get_num_threads() // (k.shape[0] * k.shape[1])), blocks.rows.shape[2]))
     grad_k, grad_v = (torch.zeros(parts, *array.shape, dtype=torch.float32, device="cpu") for array in (k, v))
     arrays = [straight(array) for array in (q, k, v, output)] + [lse, straight(grad)]
@@ -96,14 +113,14 @@ def _call(blocks: Blocks, arrays: list[Any]) -> Call:
 
 
 def _keep(ctx: Any, inputs: Any, output: Any) -> None:
-    q, k, v, ctx.number, ctx.scale = inputs
-    ctx.blocks = _NUMBERED.get(ctx.number)  # held until the backward pass
+    q, k, v, ctx.told, ctx.scale = inputs
+    ctx.blocks = _NUMBERED.get(ctx.told)  # held until the backward pass
     ctx.save_for_backward(q, k, v, *output)
 
 
 def _differentiate(ctx: Any, grad: Any, of_lse: Any) -> tuple[Any, ...]:
     q, k, v, output, lse = ctx.saved_tensors
-    grads = torch.ops.attnmask.rows_backward.default(grad, q, k, v, output, lse, ctx.number, ctx.scale)
+    grads = torch.ops.attnmask.rows_backward.default(grad, q, k, v, output, lse, ctx.told, ctx.scale)
     return (*grads, None, None)
 
 

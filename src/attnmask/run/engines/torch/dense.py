@@ -1,4 +1,4 @@
-"""A mask as a tensor for torch's kernels, empty rows opened; kept between calls, and told to torch.compile by a number."""
+"""A mask as a tensor for torch's kernels, empty rows opened; kept between calls, and computed anew in programs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 
-from attnmask.define.fit import fit
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.lower.arrays import faked
-from attnmask.lower.grid import dense_torch
-from attnmask.run.compiled import Data, compiling, data_of, frame_of, mask_of, opaque, sizes_of
+from attnmask.lower.grid import dense_torch, over
+from attnmask.run.compiled import compiling, fitted
 
 KEPT = 1 << 18  # pairs of a mask that is kept as a tensor between calls
 
@@ -49,30 +48,11 @@ def _opened(visible: Any, frame: Frame) -> tuple[Any, Any]:
 
 
 def traced(mask: Mask, frame: Frame, q: Any) -> Any:
-    """The mask while torch.compile is looking, of a shape that broadcasts to the dense one."""
-    if not opaque(mask):
-        return dense_torch(mask, frame, q.device)
-    return _visible_in_graph(_number(data_of(mask), sizes_of(frame)), q.device)
+    """The mask while a program is recorded, of a shape that broadcasts to the dense one; its tables are constants."""
+    value = over(mask.node, fitted(mask, frame), lambda size: torch.arange(size, device=q.device))
+    return value if hasattr(value, "ndim") else _all(bool(value), q.device)
 
 
-# Tables cannot be traced: in a compiled graph the mask is a number, and one operation that computes it.
-_COMPILED: list[tuple[Mask, Frame]] = []
-
-
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _number(mask: Data, sizes: Data) -> int:
-    known = (mask_of(mask), frame_of(sizes))
-    if known not in _COMPILED:
-        _COMPILED.append(known)
-    return _COMPILED.index(known)
-
-
-@torch.library.custom_op("attnmask::visible", mutates_args=())  # type: ignore[untyped-decorator]
-def _visible_in_graph(number: int, device: torch.device) -> torch.Tensor:
-    mask, frame = _COMPILED[number]
-    return dense_torch(mask, frame, device).expand(fit(mask, frame).shape).clone()
-
-
-@_visible_in_graph.register_fake  # type: ignore[untyped-decorator]
-def _shape_of_visible(number: int, device: torch.device) -> torch.Tensor:
-    return torch.empty(fit(*_COMPILED[number]).shape, dtype=torch.bool, device=device)
+def _all(value: bool, device: torch.device) -> Any:
+    # torch.jit.trace has no torch.full of bools
+    return (torch.ones if value else torch.zeros)((1, 1, 1, 1), dtype=torch.bool, device=device)

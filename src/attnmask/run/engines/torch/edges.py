@@ -6,22 +6,17 @@ entries of each row, and the output is the product of a sparse matrix and the va
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from attnmask.lower.runs import Runs, spread
 from attnmask.run.engines.torch.plan import Plan, part_of
 from attnmask.run.torch_tensors import SECOND, autocast
-
-with warnings.catch_warnings():  # torch says once per process that its sparse tensors may change
-    warnings.simplefilter("ignore")
-    with torch._C._DisableFuncTorch(), unset_fake_temporarily():  # this file may be imported inside a transform
-        torch.sparse_csr_tensor([0, 1], [0], [0.0], (1, 1), device="cpu")
 
 
 class Edges(NamedTuple):
@@ -36,8 +31,17 @@ class Edges(NamedTuple):
     rows_by_key: Any  # their rows (n)
 
 
+@functools.cache
+def _warned() -> None:
+    """Have torch say now, in silence, what it says once per process: that its sparse tensors may change."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.sparse_csr_tensor([0, 1], [0], [0.0], (1, 1), device="cpu")
+
+
 def attend(q: Any, k: Any, v: Any, plan: Plan, scale: float) -> Any:
     """The output (batch, heads, q_len, dim)."""
+    _warned()
     q, k, v = (autocast(array) for array in (q, k, v))
     wide = [array if array.dtype == torch.float64 else array.float() for array in (q, k, v)]
     with _plain():
