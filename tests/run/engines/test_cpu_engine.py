@@ -42,7 +42,7 @@ def test_the_kernel_is_here():
 
 
 def attend(q, k, v, blocks, scale):
-    return torch_operations.attend(q, k, v, torch_operations.number_of(blocks), scale)
+    return torch_operations.attend(q, k, v, torch_operations.number_of(blocks), scale)[0]
 
 
 def call(mask, frame, dim, dim_v, heads=4):
@@ -274,7 +274,7 @@ def test_blocks_are_held_until_the_backward_pass():
         output.sum().backward(retain_graph=True)
     del output, outputs
     gc.collect()
-    assert len(torch_operations._NUMBERED) <= len(cpu._COMPILED)
+    assert not torch_operations._NUMBERED
 
 
 @HERE

@@ -67,6 +67,11 @@ def work(request: Request) -> Work:
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """Every row over the keys that some row of its block sees."""
+    return attention_lse(q, k, v, mask, frame, scale)[0]
+
+
+def attention_lse(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> tuple[Any, Any]:
+    """The output, and the log-sum-exp of the scores of each row."""
     from attnmask.run.engines.cpu import torch_operations
 
     if compiling():

@@ -30,14 +30,15 @@ _NUMBERED: WeakValueDictionary[str, Blocks] = WeakValueDictionary()
 _LIBRARY = torch.library.Library("attnmask", "FRAGMENT")
 _LIBRARY.define("rows(Tensor q, Tensor k, Tensor v, str blocks, float scale) -> (Tensor, Tensor)")
 _LIBRARY.define(
-    "rows_backward(Tensor grad, Tensor q, Tensor k, Tensor v, Tensor output, Tensor lse, str blocks, float scale)"
-    " -> (Tensor, Tensor, Tensor)"
+    "rows_backward(Tensor grad, Tensor q, Tensor k, Tensor v, Tensor output, Tensor lse, str blocks, float scale,"
+    " Tensor? grad_lse) -> (Tensor, Tensor, Tensor)"
 )
 
 
-def attend(q: Any, k: Any, v: Any, told: str, scale: float) -> Any:
-    """The output (batch, heads, q_len, dim_v)."""
-    return torch.ops.attnmask.rows.default(*(autocast(array) for array in (q, k, v)), told, scale)[0]
+def attend(q: Any, k: Any, v: Any, told: str, scale: float) -> tuple[Any, Any]:
+    """The output (batch, heads, q_len, dim_v), and the log-sum-exp of the scores of each row (batch, heads, q_len)."""
+    results: tuple[Any, Any] = torch.ops.attnmask.rows.default(*(autocast(array) for array in (q, k, v)), told, scale)
+    return results
 
 
 def number_of(blocks: Blocks) -> str:
@@ -84,13 +85,13 @@ def _outputs(q: Any, k: Any, v: Any, *_: Any) -> tuple[Any, Any]:
 
 
 def _rows_backward(
-    grad: Any, q: Any, k: Any, v: Any, output: Any, lse: Any, told: str, scale: float
+    grad: Any, q: Any, k: Any, v: Any, output: Any, lse: Any, told: str, scale: float, grad_lse: Any
 ) -> tuple[Any, Any, Any]:
     blocks, grad_q = blocks_told(told), _like(q)
     parts = max(1, min(-(-TASKS * torch.get_num_threads() // (k.shape[0] * k.shape[1])), blocks.rows.shape[2]))
     grad_k, grad_v = (torch.zeros(parts, *array.shape, dtype=torch.float32, device="cpu") for array in (k, v))
     arrays = [straight(array) for array in (q, k, v, output)] + [lse, straight(grad)]
-    call = _call(blocks, [*arrays, grad_q])
+    call = _call(blocks, [*arrays, grad_q] if grad_lse is None else [*arrays, grad_q, grad_lse])
     call.parts, call.grad_k, call.grad_v = parts, grad_k.data_ptr(), grad_v.data_ptr()
     kernels()[blocks.rows.shape[3]].backward(byref(call), scale)
     return grad_q, *((total[0] if parts == 1 else total.sum(0)).to(q.dtype) for total in (grad_k, grad_v))
@@ -114,13 +115,15 @@ def _call(blocks: Blocks, arrays: list[Any]) -> Call:
 
 def _keep(ctx: Any, inputs: Any, output: Any) -> None:
     q, k, v, ctx.told, ctx.scale = inputs
+    ctx.set_materialize_grads(False)
     ctx.blocks = _NUMBERED.get(ctx.told)  # held until the backward pass
     ctx.save_for_backward(q, k, v, *output)
 
 
-def _differentiate(ctx: Any, grad: Any, of_lse: Any) -> tuple[Any, ...]:
+def _differentiate(ctx: Any, grad: Any, grad_lse: Any) -> tuple[Any, ...]:
     q, k, v, output, lse = ctx.saved_tensors
-    grads = torch.ops.attnmask.rows_backward.default(grad, q, k, v, output, lse, ctx.told, ctx.scale)
+    grad = torch.zeros_like(output) if grad is None else grad
+    grads = torch.ops.attnmask.rows_backward.default(grad, q, k, v, output, lse, ctx.told, ctx.scale, grad_lse)
     return (*grads, None, None)
 
 

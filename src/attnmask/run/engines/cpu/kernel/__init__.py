@@ -31,7 +31,7 @@ class Call(ctypes.Structure):
         *((name, Number) for name in ("type", "threads", "batch", "heads", "kv_heads", "kv_len", "dim", "dim_v")),
         *((name, Number) for name in ("list_batch", "list_heads", "blocks")),
         *((name, Address) for name in ("rows", "offsets", "start", "stop", "seen")),
-        *((name, Array) for name in ("q", "k", "v", "output", "lse", "grad", "grad_q")),
+        *((name, Array) for name in ("q", "k", "v", "output", "lse", "grad", "grad_q", "grad_lse")),
         *(("parts", Number), ("grad_k", Address), ("grad_v", Address)),
     ]
 

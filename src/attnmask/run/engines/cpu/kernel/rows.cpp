@@ -33,8 +33,8 @@ struct Call {  // as attnmask/run/engines/cpu/kernel/__init__.py writes it
     const int64_t *offsets;                  // of each block's entries (lists * blocks + 1)
     const int32_t *start, *stop;             // keys of each entry
     const uint32_t *seen;                    // and the rows that see them
-    Array q, k, v, output, lse;              // lse: float
-    Array grad, grad_q;
+    Array q, k, v, output, lse;              // lse: float, -inf where a row sees nothing
+    Array grad, grad_q, grad_lse;            // grad_lse: float, or nowhere
     int64_t parts;           // of the blocks of a head, whose gradients of keys are summed apart
     float *grad_k, *grad_v;  // (parts, batch, kv_heads, kv_len, dim), zeros
 
@@ -142,7 +142,7 @@ class Forward {
         float *lse = call.lse.of<float>(b, h);
         for (int r = 0; r < ROWS; r++) {
             float sum = total[r / LANES][r % LANES], largest = most[r / LANES][r % LANES];
-            if (index[r] >= 0) lse[index[r] * call.lse.row] = sum == 0.0f ? 0.0f : largest + logf(sum);
+            if (index[r] >= 0) lse[index[r] * call.lse.row] = sum == 0.0f ? -INFINITY : largest + logf(sum);
         }
     }
 
@@ -196,7 +196,7 @@ template <class T> void forward(const Call &call, float scale) {
 class Backward {
     const Call &call;
     float scale, *rows, *queries, *grad_rows, *grads, *grad_q, *output, *keys, *values, *weights, *slopes;
-    vec lse[2], inner[2];  // of each row: log of the sum of e^score; the mean gradient of its weights
+    vec lse[2], inner[2];  // of each row: log of the sum of e^score; what is taken from the gradients of its weights
     Chunk chunk;
 
     // Scores to weights, and gradients of weights to gradients of scores.
@@ -218,7 +218,7 @@ class Backward {
         gather(call.output.of<T>(b, h), call.output.row, index, ROWS, call.dim_v, ROWS, output);
         to_columns(rows, queries, call.dim);
         to_columns(grad_rows, grads, call.dim_v);
-        const float *of_rows = call.lse.of<float>(b, h);
+        const float *of_rows = call.lse.of<float>(b, h), *of_lse = call.grad_lse.of<float>(b, h);
         for (int r = 0; r < ROWS; r++) {
             vec sum = {};
             for (int64_t d = 0; d < padded(call.dim_v); d += LANES) {
@@ -227,8 +227,10 @@ class Backward {
             }
             float all = 0;
             for (int i = 0; i < LANES; i++) all += sum[i];
+            if (call.grad_lse.data && index[r] >= 0) all -= of_lse[index[r] * call.grad_lse.row];
             inner[r / LANES][r % LANES] = all;
-            lse[r / LANES][r % LANES] = index[r] < 0 ? 0.0f : of_rows[index[r] * call.lse.row];
+            float known = index[r] < 0 ? 0.0f : of_rows[index[r] * call.lse.row];
+            lse[r / LANES][r % LANES] = known == -INFINITY ? 0.0f : known;  // which none of its weights is asked for
         }
     }
 
