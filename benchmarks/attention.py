@@ -23,7 +23,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import attnmask as am
-from attnmask.run.engines.numpy import engine as oracle
+from attnmask.run.engines.numpy import oracle
 from benchmarks.attention_report import MEMORY, overhead_figures, summary, write_page
 from benchmarks.measure import interleaved, loaded, save
 
