@@ -10,6 +10,7 @@ from attnmask.define.mask import Mask
 from attnmask.define.selection import Selection
 from attnmask.run.calls import settled
 from attnmask.run.contract import checked_scale
+from attnmask.run.request import formula_where_kernels_end
 from attnmask.run.selecting import selecting
 from attnmask.run.watching import WATCHERS, watched
 
@@ -23,6 +24,7 @@ def attention(
     frame: Frame | int | None = None,
     scale: float | None = None,
     engine: str | None = None,
+    return_lse: bool = False,
 ) -> Any:
     """Attention under a mask: ``softmax(scale * q k^T, over the visible keys) v``.
 
@@ -36,8 +38,21 @@ def attention(
     array([[2.],
            [4.]])
 
+    The log-sum-exp of the scores is what merges parts of the keys:
+
+    >>> first, lse = am.attention(q, k, v, am.k < 1, return_lse=True)
+    >>> rest, lse_of_rest = am.attention(q, k, v, am.k >= 1, return_lse=True)
+    >>> share = np.exp(lse - np.logaddexp(lse, lse_of_rest))[..., None]
+    >>> np.allclose(share * first + (1 - share) * rest, am.attention(q, k, v))
+    True
+
     Under ``torch.compile`` the mask is a constant: another mask compiles again. Where masks change with every batch,
-    pass ``am.export(mask, "torch.sdpa", frame)`` into the compiled function instead.
+    pass ``am.export(mask, "torch.sdpa", frame)`` into the compiled function instead. A program of ``torch.export``,
+    ``torch.jit.trace``, AOTInductor or ONNX holds the mask, for the lengths it was recorded with, and needs no attnmask;
+    with ``engine="cpu"`` it needs attnmask imported where it runs.
+
+    Forward-mode derivatives, and those of the second order by torch.func, are computed by the formula over all pairs.
+    Second derivatives by ``backward`` need ``torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`` around the call.
 
     Args:
         q: queries (batch, heads, q_len, dim), of NumPy, torch or JAX.
@@ -49,20 +64,26 @@ def attention(
         frame: where the first query stands; only needed when q_len != kv_len and the mask depends on it.
         scale: the factor on the scores, 1 / sqrt(dim) by default.
         engine: the name of an engine, to refuse rather than take another one.
+        return_lse: give the log-sum-exp too: the natural logarithm of the sum of ``exp(score)`` over the visible keys.
 
     Returns:
-        (batch, heads, q_len, dim_v), an array of the same library.
+        (batch, heads, q_len, dim_v), an array of the same library. With ``return_lse``, that and the log-sum-exp
+        (batch, heads, q_len) in at least 32 bits, -inf for a query that sees no key; it has gradients where the output does.
 
     Raises:
         InputError: shapes, libraries, the mask or the engine do not fit.
         FrameError: the mask cannot be seen in this frame.
     """
-    settle: Callable[..., Any] = selecting if isinstance(mask, Selection) else settled
-    module, mask, frame = settle(mask, frame, engine, q=q, k=k, v=v)
-    factor = checked_scale(scale, q.shape[3])
-    if WATCHERS:
-        return watched(lambda: module.attention(q, k, v, mask, frame, factor), mask, frame)
-    return module.attention(q, k, v, mask, frame, factor)
+    with formula_where_kernels_end():
+        if isinstance(mask, Selection):
+            module, mask, frame = selecting(mask, frame, engine, q=q, k=k, v=v)
+        else:
+            module, mask, frame = settled(mask, frame, engine, return_lse, q=q, k=k, v=v)
+        run = module.attention_lse if return_lse else module.attention
+        factor = checked_scale(scale, q.shape[3])
+        if WATCHERS:
+            return watched(lambda: run(q, k, v, mask, frame, factor), mask, frame)
+        return run(q, k, v, mask, frame, factor)
 
 
 def attention_weights(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.lower.arrays import faked
 from attnmask.run.machine import Machine, here
+
+NOTHING: AbstractContextManager[Any] = nullcontext()
 
 
 class Setting(NamedTuple):
@@ -20,6 +23,7 @@ class Setting(NamedTuple):
         grad: whether gradients will be asked for.
         transformed: whether torch.func (vmap, grad, ...) or fake tensors look at the operations inside.
         fused: whether torch.nn.attention.sdpa_kernel allows fused kernels.
+        lse: whether the log-sum-exp is asked for.
     """
 
     dtype: str = "float32"
@@ -27,6 +31,7 @@ class Setting(NamedTuple):
     grad: bool = False
     transformed: bool = False
     fused: bool = True
+    lse: bool = False
 
 
 class Request(NamedTuple):
@@ -105,3 +110,18 @@ def setting_now(dtype: str, device: str, grad: bool = False, fake: bool = False)
     transformed = fake or torch._C._are_functorch_transforms_active()
     fused = torch._C._get_flash_sdp_enabled()  # what torch.nn.attention.sdpa_kernel switches, on the CPU too
     return Setting(dtype.removeprefix("torch."), device, grad, transformed, fused)
+
+
+def formula_where_kernels_end() -> AbstractContextManager[Any]:
+    """Fused kernels off where derivatives are taken that they do not have: forward-mode, and second ones of torch.func."""
+    torch = sys.modules.get("torch")
+    if torch is None or torch.compiler.is_compiling():
+        return NOTHING
+    forward = sys.modules["torch.autograd.forward_ad"]._current_level >= 0
+    if not forward and not torch._C._are_functorch_transforms_active():
+        return NOTHING
+    kinds = [level.key().name for level in torch._C._functorch.get_interpreter_stack() or ()]
+    if not forward and kinds.count("Grad") < 2:
+        return NOTHING
+    context: AbstractContextManager[Any] = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
+    return context

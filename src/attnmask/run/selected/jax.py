@@ -18,12 +18,23 @@ from attnmask.run.chunks import rows_of
 
 def attention(q: Any, k: Any, v: Any, selection: Selection, frame: Frame, scale: float) -> Any:
     """The output (batch, heads, q_len, dim_v), chunk by chunk."""
+    return _attended(q, k, v, selection, frame, scale)[0]
+
+
+def attention_lse(q: Any, k: Any, v: Any, selection: Selection, frame: Frame, scale: float) -> tuple[Any, Any]:
+    """The output, and the log-sum-exp of the scores that each row takes (batch, heads, q_len), in at least 32 bits."""
+    return _attended(q, k, v, selection, frame, scale)
+
+
+def _attended(q: Any, k: Any, v: Any, selection: Selection, frame: Frame, scale: float) -> tuple[Any, Any]:
     rows = rows_of(q.shape[0] * q.shape[1], frame)
 
-    def attend(q: Any, first: Any) -> Any:
-        weights = _weights(q, k, first, selection, frame, scale)
+    def attend(q: Any, first: Any) -> tuple[Any, Any]:
+        scores, nothing = _scores(q, k, first, selection, frame, scale)
+        weights = jnp.where(nothing, 0.0, jax.nn.softmax(scores, axis=-1))
         output = _product(_by_key_head(weights, k), v)
-        return output.reshape(*q.shape[:3], v.shape[3]).astype(q.dtype)
+        lse = jnp.where(nothing[..., 0], -jnp.inf, jax.nn.logsumexp(scores, axis=-1))
+        return output.reshape(*q.shape[:3], v.shape[3]).astype(q.dtype), lse
 
     if rows == frame.q_len:
         return attend(q, 0)
@@ -31,17 +42,23 @@ def attention(q: Any, k: Any, v: Any, selection: Selection, frame: Frame, scale:
     whole = jnp.pad(q, ((0, 0), (0, 0), (0, count * rows - frame.q_len), (0, 0)))
     parts = jnp.moveaxis(whole.reshape(*q.shape[:2], count, rows, q.shape[3]), 2, 0)
     again = jax.checkpoint(lambda part: attend(*part))
-    outputs = jax.lax.map(again, (parts, jnp.arange(count) * rows))
-    return jnp.moveaxis(outputs, 0, 2).reshape(*q.shape[:2], count * rows, v.shape[3])[:, :, : frame.q_len]
+    output, lse = (jnp.moveaxis(results, 0, 2) for results in jax.lax.map(again, (parts, jnp.arange(count) * rows)))
+    joined = (array.reshape(*q.shape[:2], count * rows, *array.shape[4:]) for array in (output, lse))
+    output, lse = (array[:, :, : frame.q_len] for array in joined)
+    return output, lse
 
 
 def attention_weights(q: Any, k: Any, selection: Selection, frame: Frame, scale: float) -> Any:
     """The softmax alone, with all weights in memory."""
-    return _weights(q, k, 0, selection, frame, scale).astype(q.dtype)
+    scores, nothing = _scores(q, k, 0, selection, frame, scale)
+    return jnp.where(nothing, 0.0, jax.nn.softmax(scores, axis=-1)).astype(q.dtype)
 
 
-def _weights(q: Any, k: Any, first: Any, selection: Selection, frame: Frame, scale: float) -> Any:
-    """The weights of the queries from ``first`` on (batch, heads, rows, kv_len), in at least 32 bits."""
+def _scores(q: Any, k: Any, first: Any, selection: Selection, frame: Frame, scale: float) -> tuple[Any, Any]:
+    """The scores of the queries from ``first`` on (batch, heads, rows, kv_len), in at least 32 bits: -inf where not taken.
+
+    And the rows that take nothing, whose scores are 0.
+    """
     scores = _product(_by_key_head(q, k), k.swapaxes(2, 3)).reshape(*q.shape[:3], k.shape[2]) * scale
     visible = jnp.broadcast_to(_visible(selection, fit(selection.mask, frame), first, q.shape[2]), scores.shape)
     taken, constant = visible, jax.lax.stop_gradient(scores)
@@ -49,8 +66,7 @@ def _weights(q: Any, k: Any, first: Any, selection: Selection, frame: Frame, sca
         taken = taken & RULES[rule.name](constant, visible, *rule.args)
     nothing = ~taken.any(-1, keepdims=True)
     # scores of hidden keys are replaced before softmax, also where a row takes nothing: they may be NaN
-    weights = jax.nn.softmax(jnp.where(taken, scores, jnp.where(nothing, 0.0, -jnp.inf)), axis=-1)
-    return jnp.where(nothing, 0.0, weights)
+    return jnp.where(taken, scores, jnp.where(nothing, 0.0, -jnp.inf)), nothing
 
 
 def _product(x: Any, y: Any) -> Any:

@@ -24,6 +24,13 @@ def attention(q: Array, k: Array, v: Array, selection: Selection, frame: Frame, 
     return oracle.attention(q, k, v, *_taken(q, k, selection, frame, scale), scale)
 
 
+def attention_lse(
+    q: Array, k: Array, v: Array, selection: Selection, frame: Frame, scale: float
+) -> tuple[Array, NDArray[np.float64]]:
+    """The output and the log-sum-exp of the scores that are selected."""
+    return oracle.attention_lse(q, k, v, *_taken(q, k, selection, frame, scale), scale)
+
+
 def attention_weights(q: Array, k: Array, selection: Selection, frame: Frame, scale: float) -> Array:
     """The softmax alone."""
     return oracle.attention_weights(q, k, *_taken(q, k, selection, frame, scale), scale)

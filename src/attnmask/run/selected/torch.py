@@ -22,18 +22,31 @@ from attnmask.run.torch_tensors import autocast, autocast_is_on
 
 def attention(q: Any, k: Any, v: Any, selection: Selection, frame: Frame, scale: float) -> Any:
     """The output (batch, heads, q_len, dim_v), chunk by chunk."""
+    return _attended(q, k, v, selection, frame, scale)[0]
 
-    def attend(q: Any, k: Any, v: Any, chunk: Chunk) -> Any:
-        weights = _weights(q, k, chunk, selection, frame, scale)
-        return _by_key_head(weights, k).matmul(v.to(weights.dtype)).reshape(*q.shape[:3], v.shape[3]).to(q.dtype)
+
+def attention_lse(q: Any, k: Any, v: Any, selection: Selection, frame: Frame, scale: float) -> tuple[Any, Any]:
+    """The output, and the log-sum-exp of the scores that each row takes (batch, heads, q_len), in at least 32 bits."""
+    output, lse = _attended(q, k, v, selection, frame, scale, with_lse=True)
+    return output, lse
+
+
+def _attended(
+    q: Any, k: Any, v: Any, selection: Selection, frame: Frame, scale: float, with_lse: bool = False
+) -> list[Any]:
+    def attend(q: Any, k: Any, v: Any, chunk: Chunk) -> tuple[Any, ...]:
+        scores, nothing = _scores(q, k, chunk, selection, frame, scale)
+        weights = scores.softmax(-1).masked_fill(nothing, 0.0)
+        output = _by_key_head(weights, k).matmul(v.to(weights.dtype)).reshape(*q.shape[:3], v.shape[3]).to(q.dtype)
+        return (output, scores.logsumexp(-1).masked_fill(nothing[..., 0], -math.inf)) if with_lse else (output,)
 
     q, k, v = (autocast(array) for array in (q, k, v))
     copies = index(q.shape[0]) * index(q.shape[1])  # index() because torch.compile may hold sizes open
     parts = chunks(selection.mask, frame, rows_of(copies, frame), step_of(selection))
     call = _again(attend) if len(parts) > 1 and _saves(q, k, v) else attend
     with _no_autocast(q):
-        outputs = [call(*_of_chunk(part, q, k, v), part) for part in parts]
-        return outputs[0] if len(parts) == 1 else torch.cat(outputs, 2)
+        results = [call(*_of_chunk(part, q, k, v), part) for part in parts]
+        return [parts[0] if len(parts) == 1 else torch.cat(parts, 2) for parts in zip(*results, strict=True)]
 
 
 def attention_weights(q: Any, k: Any, selection: Selection, frame: Frame, scale: float) -> Any:
@@ -41,7 +54,8 @@ def attention_weights(q: Any, k: Any, selection: Selection, frame: Frame, scale:
     q, k = autocast(q), autocast(k)
     everything = Chunk(0, frame.q_len, 0, frame.kv_len)
     with _no_autocast(q):
-        return _weights(q, k, everything, selection, frame, scale).to(q.dtype)
+        scores, nothing = _scores(q, k, everything, selection, frame, scale)
+        return scores.softmax(-1).masked_fill(nothing, 0.0).to(q.dtype)
 
 
 def step_of(selection: Selection) -> int:
@@ -65,8 +79,11 @@ def _of_chunk(chunk: Chunk, q: Any, k: Any, v: Any) -> tuple[Any, Any, Any]:
     return q.narrow(2, chunk.first, chunk.stop - chunk.first), k.narrow(*keys), v.narrow(*keys)
 
 
-def _weights(q: Any, k: Any, chunk: Chunk, selection: Selection, frame: Frame, scale: float) -> Any:
-    """The weights of a chunk (batch, heads, rows, keys), in at least 32 bits: ranks must not be rounded to bfloat16."""
+def _scores(q: Any, k: Any, chunk: Chunk, selection: Selection, frame: Frame, scale: float) -> tuple[Any, Any]:
+    """The scores of a chunk (batch, heads, rows, keys), -inf where not taken, and the rows that take nothing, 0 there.
+
+    They have at least 32 bits: ranks must not be rounded to bfloat16.
+    """
     dtype = torch.promote_types(q.dtype, torch.float32)
     scores = _by_key_head(q.to(dtype) * scale, k).matmul(k.to(dtype).transpose(2, 3)).reshape(*q.shape[:3], k.shape[2])
     taken = visible = _visible(selection, chunk, frame, q)
@@ -74,8 +91,7 @@ def _weights(q: Any, k: Any, chunk: Chunk, selection: Selection, frame: Frame, s
         taken = taken & RULES[rule.name](scores.detach(), visible, *rule.args)
     nothing = ~taken.any(-1, keepdim=True)
     # scores of hidden keys are replaced before softmax, also where a row takes nothing: they may be NaN
-    weights = scores.masked_fill(~taken, -math.inf).masked_fill(nothing, 0.0).softmax(-1)
-    return weights.masked_fill(nothing, 0.0)
+    return scores.masked_fill(~taken, -math.inf).masked_fill(nothing, 0.0), nothing
 
 
 def _by_key_head(array: Any, k: Any) -> Any:

@@ -29,6 +29,7 @@ def refusal(request: Request) -> str | None:
         f"dim and dim_v are one number up to {LARGEST_DIM}, not {dim} and {request.dim_v}": dim != request.dim_v
         or dim > LARGEST_DIM,
         "torch.func cannot look into it": setting.transformed,
+        "its log-sum-exp has no gradients; call it under torch.no_grad()": setting.lse and setting.grad,
         "the package flash_attn is not installed, or cannot be imported": package() is None,
     }
     return next((reason for reason, applies in reasons.items() if applies), None) or _unknown_mask(request)
@@ -69,6 +70,13 @@ def _number(calls: int) -> str:
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """One call, or two where rows of padding see keys that rows before them see in a window."""
+    return attention_lse(q, k, v, mask, frame, scale, False)[0]
+
+
+def attention_lse(
+    q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float, with_lse: bool = True
+) -> tuple[Any, Any]:
+    """FlashAttention's own log-sum-exp beside the output; without it, None."""
     from attnmask.run.engines.flash_attn import torch_calls
 
-    return torch_calls.attend(package(), q, k, v, mask, frame, scale)
+    return torch_calls.attend(package(), q, k, v, mask, frame, scale, with_lse)

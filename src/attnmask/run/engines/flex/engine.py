@@ -24,6 +24,7 @@ def refusal(request: Request) -> str | None:
         f"it computes {', '.join(DTYPES)}, not {setting.dtype}": setting.dtype not in DTYPES,
         f"it runs on cpu and cuda, not on {setting.device}": setting.device not in ("cpu", "cuda"),
         "on the CPU it has no backward pass; call it under torch.no_grad()": setting.device == "cpu" and setting.grad,
+        "on the CPU it gives no log-sum-exp": setting.device == "cpu" and setting.lse,
         "on the CPU it needs a C++ compiler, and there is none": setting.device == "cpu" and not _has_compiler(),
         f"on a GPU dim is at least {SMALLEST_DIM}, not {dim}": setting.device == "cuda" and dim < SMALLEST_DIM,
         "torch.func cannot look into it": setting.transformed,
@@ -50,6 +51,13 @@ def work(request: Request) -> Work:
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """Compiled at the first call of its kind, which takes seconds; empty rows are 0 by FlexAttention's own rule."""
+    return attention_lse(q, k, v, mask, frame, scale, False)[0]
+
+
+def attention_lse(
+    q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float, with_lse: bool = True
+) -> tuple[Any, Any]:
+    """FlexAttention's own log-sum-exp beside the output; without it, None."""
     from attnmask.run.engines.flex import torch_compiled
 
-    return torch_compiled.attend(q, k, v, mask, frame, scale)
+    return torch_compiled.attend(q, k, v, mask, frame, scale, with_lse)

@@ -9,11 +9,13 @@ import jax.numpy as jnp
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
+from attnmask.define.selection import Selection
 from attnmask.exchange.common import plain_in
 from attnmask.lower.grid import dense_jax
 from attnmask.run.described import native_work, whole_work
 from attnmask.run.engines.jax import tiles as jax_tiles
 from attnmask.run.request import Request, Work
+from attnmask.run.selected import jax as selected
 
 LIBRARY = "jax"
 
@@ -45,6 +47,11 @@ def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) ->
         return jax_tiles.attend(q, k, v, mask, frame, scale)
     visible, empty = _visible(mask, frame)
     return jnp.where(empty, 0.0, _attend(q, k, v, scale, mask=visible))
+
+
+def attention_lse(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> tuple[Any, Any]:
+    """By the formula, in chunks of rows: what rows take without a rule is all they see."""
+    return selected.attention_lse(q, k, v, Selection(mask, ()), frame, scale)
 
 
 def attention_weights(q: Any, k: Any, mask: Mask, frame: Frame, scale: float) -> Any:

@@ -14,6 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
+from attnmask.define.selection import Selection
 from attnmask.exchange.common import plain_in
 from attnmask.lower.arrays import faked
 from attnmask.run.compiled import (
@@ -31,6 +32,7 @@ from attnmask.run.engines.torch import edges as torch_edges
 from attnmask.run.engines.torch.dense import seen_by
 from attnmask.run.engines.torch.plan import Plan, choice
 from attnmask.run.request import Request, Work
+from attnmask.run.selected import torch as selected
 
 LIBRARY = "torch"
 
@@ -87,6 +89,11 @@ def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) ->
         grouped = False
     output = scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=scale, enable_gqa=grouped)
     return output if empty is None else torch.where(empty, 0.0, output)
+
+
+def attention_lse(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> tuple[Any, Any]:
+    """By the formula, in chunks of rows: what rows take without a rule is all they see."""
+    return selected.attention_lse(q, k, v, Selection(mask, ()), frame, scale)
 
 
 def _one_call(q: Any, k: Any, v: Any, plan: Plan, scale: float) -> Any:
