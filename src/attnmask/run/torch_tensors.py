@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 SECOND = (
-    "second derivatives of attention under a mask are not implemented by the fused kernels; "
-    "call it under torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)"
+    "fused kernels give first derivatives of attention under a mask",
+    "a second derivative",
+    "Call attention under torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)",
 )
 
 

@@ -128,7 +128,7 @@ def _differentiate(ctx: Any, grad: Any, grad_lse: Any) -> tuple[Any, ...]:
 
 
 def _refuse(ctx: Any, *grads: Any) -> Any:
-    raise RuntimeError(SECOND)
+    raise InputError(*SECOND)
 
 
 for _name, _function, _shapes in (("rows", _rows, _outputs), ("rows_backward", _rows_backward, _gradients)):

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from attnmask.errors import InputError
 from attnmask.run.engines.torch.pieces import Piece
 from attnmask.run.engines.torch.plan import Plan
 from attnmask.run.torch_tensors import SECOND, autocast, straight
@@ -67,7 +68,7 @@ class _Backward(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        raise RuntimeError(SECOND)
+        raise InputError(*SECOND)
 
 
 def _heads_last(array: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from attnmask.errors import InputError
 from attnmask.lower.runs import Runs, spread
 from attnmask.run.engines.torch.plan import Plan, part_of
 from attnmask.run.torch_tensors import SECOND, autocast
@@ -80,7 +81,7 @@ class _Backward(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        raise RuntimeError(SECOND)
+        raise InputError(*SECOND)
 
 
 def _plain() -> Any:

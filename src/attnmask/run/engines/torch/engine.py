@@ -10,7 +10,6 @@ from operator import index
 from typing import Any
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
@@ -31,6 +30,7 @@ from attnmask.run.engines.torch import call_pieces as torch_pieces
 from attnmask.run.engines.torch import edges as torch_edges
 from attnmask.run.engines.torch.dense import seen_by
 from attnmask.run.engines.torch.plan import Plan, choice
+from attnmask.run.engines.torch.sdpa import scaled_dot_product_attention
 from attnmask.run.request import Request, Work
 from attnmask.run.selected import torch as selected
 
