@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
-from attnmask.run.choose import choose, named, named_for_compiler
+from attnmask.run.choose import choose, imported, name_for_compiler, named
 from attnmask.run.compiled import compiling
 from attnmask.run.contract import checked_frame, checked_library, checked_mask
+from attnmask.run.engines import Engine
 from attnmask.run.request import request_of, setting_of
 
-Settled = tuple[ModuleType, Mask, Frame]
+Settled = tuple[Engine, Mask, Frame]
 
 MOST = 1024  # calls that are remembered
 _SETTLED: dict[Any, Settled] = {}
@@ -55,9 +55,9 @@ def _checked(mask: Any, frame: Any, engine: str | None, arrays: dict[str, Any]) 
     return _engine(engine, library, of_call, in_frame, arrays), of_call, in_frame
 
 
-def _engine(engine: str | None, library: str, mask: Mask, frame: Frame, arrays: dict[str, Any]) -> ModuleType:
-    if compiling():
-        return named_for_compiler(engine, library, mask, frame, arrays)
+def _engine(engine: str | None, library: str, mask: Mask, frame: Frame, arrays: dict[str, Any]) -> Engine:
     if "v" not in arrays:  # attention_weights, which each engine of a library's name has
-        return named(engine, library)
-    return choose(engine, request_of(library, mask, frame, arrays))
+        engine = library
+    if compiling():
+        return imported(name_for_compiler(engine, library, mask, frame, arrays))
+    return named(choose(engine, request_of(library, mask, frame, arrays)))

@@ -15,14 +15,17 @@ from attnmask.run.described import native_work, whole_work
 from attnmask.run.engines.jax import tiles as jax_tiles
 from attnmask.run.request import Request, Work
 
-LIBRARY = "jax"
-
 FUNCTION = "jax.nn.dot_product_attention"
 
 
 def refusal(request: Request) -> str | None:
     """Nothing is refused."""
     return None
+
+
+def cost(request: Request) -> float:
+    """Of all pairs; there is no other engine."""
+    return float(request.pairs)
 
 
 def work(request: Request) -> Work:

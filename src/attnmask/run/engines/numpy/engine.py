@@ -13,8 +13,6 @@ from attnmask.lower.grid import dense
 from attnmask.run.described import whole_work
 from attnmask.run.request import Request, Work
 
-LIBRARY = "numpy"
-
 Array = NDArray[Any]
 Doubles = NDArray[np.float64]
 
@@ -22,6 +20,11 @@ Doubles = NDArray[np.float64]
 def refusal(request: Request) -> str | None:
     """Nothing is refused."""
     return None
+
+
+def cost(request: Request) -> float:
+    """Of all pairs; there is no other engine."""
+    return float(request.pairs)
 
 
 def work(request: Request) -> Work:

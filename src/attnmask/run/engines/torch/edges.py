@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
-from attnmask.lower.runs import Runs, spread
-from attnmask.run.engines.torch.plan import Plan, part_of
+from attnmask.lower.runs import Runs, part_of, spread
+from attnmask.run.engines.torch.plan import Plan
 from attnmask.run.torch_tensors import SECOND, autocast
 
 with warnings.catch_warnings():  # torch says once per process that its sparse tensors may change
