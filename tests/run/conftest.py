@@ -3,7 +3,7 @@
 import pytest
 
 from attnmask.run import calls, request
-from attnmask.run.machine import Machine
+from attnmask.run.machine import Machine, here
 
 
 @pytest.fixture
@@ -12,6 +12,15 @@ def _fresh_compiler():
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
+
+
+@pytest.fixture(autouse=True)
+def _known_processor(monkeypatch):
+    """Costs of one kind of processor, whichever runs the tests."""
+    monkeypatch.setattr(request, "here", lambda: here()._replace(amx=False, vendor="AuthenticAMD", family=26))
+    calls._SETTLED.clear()
+    yield
+    calls._SETTLED.clear()
 
 
 @pytest.fixture

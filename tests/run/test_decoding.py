@@ -15,8 +15,8 @@ import torch
 import attnmask as am
 from attnmask.define.fit import fit
 from attnmask.errors import FrameError
-from attnmask.run import calls
-from attnmask.run.engines.torch import dense, plan
+from attnmask.run import calls, visible
+from attnmask.run.engines.torch import dense, plan, ways
 from tests.run.engines.test_conformance import examples as mask_examples
 
 jax = pytest.importorskip("jax")
@@ -191,10 +191,10 @@ def counted(monkeypatch):
 
     dense_torch = dense.dense_torch
     monkeypatch.setattr(dense, "dense_torch", counting)
-    for cache in (plan.plan, plan.choice, dense._kept):
+    for cache in (plan.plan, ways.cheapest, visible.visible_runs, dense._kept):
         cache.cache_clear()
     calls._SETTLED.clear()
-    return lambda: (len(found), plan.plan.cache_info().misses)
+    return lambda: (len(found), visible.visible_runs.cache_info().misses)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_new_positions_do_not_fill_the_memory(mask, monkeypatch):
     tracemalloc.stop()
     assert after - before < 300 * 9300 // 2  # far less than one byte per new pair of a query and a key
     assert len(calls._SETTLED) <= calls.MOST
-    for cache in (plan.plan, plan.choice):
+    for cache in (plan.plan, ways.cheapest, visible.visible_runs):
         info = cache.cache_info()
         assert info.maxsize is not None
         assert info.currsize <= info.maxsize

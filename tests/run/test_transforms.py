@@ -13,16 +13,18 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 import attnmask as am
-from attnmask.run.engines.torch.plan import FEW_PAIRS, choice
+from attnmask.run.engines.torch.ways import FEW_PAIRS, cheapest
+from attnmask.run.machine import Machine
+from attnmask.run.request import Request
 
-N = 300
+N = 560
 assert N * N > FEW_PAIRS
 EDGES = [[place, (place * 37 + step) % (N + 10)] for place in range(N + 10) for step in (0, 11)]
 
 MASKS = {
     "everything": am.everything(),
     "causal": am.causal(),
-    "single": am.padding([200]),
+    "single": am.padding([400]),
     "pieces": am.causal() & am.window(40),
     "pieces with tables": am.causal() & am.padding([N, 120]),
     "pairs one by one": am.graph(EDGES, N + 10),
@@ -81,12 +83,13 @@ am.attention(*inputs(), am.window(2))  # imports the engine: see the tests of fi
 
 
 def test_each_way_is_taken():
-    chosen = {name: choice(mask, am.Frame(N), 2, 4) for name, mask in MASKS.items() if name != "selection"}
-    assert chosen["single"].single is not None
-    assert chosen["dense"] is None
-    for name in PIECES:
-        assert chosen[name] is not None
-        assert chosen[name].single is None
+    def way(mask):
+        return cheapest(Request("torch", mask, am.Frame(N), 2, 4, 4, 16, 16, machine=Machine("avx512", 32))).name
+
+    chosen = {name: way(mask) for name, mask in MASKS.items() if name != "selection"}
+    assert chosen["single"] in ("plain", "keys")
+    assert chosen["dense"] == "dense"
+    assert [chosen[name] for name in sorted(PIECES)] == ["edges", "blocks", "blocks"]
 
 
 # Layouts of the inputs.

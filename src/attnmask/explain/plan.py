@@ -55,7 +55,7 @@ class Plan(Document):
     @property
     def dense(self) -> int:
         """All pairs, over all batches and heads: what a call with a dense mask computes."""
-        return self.request.copies * self.request.frame.q_len * self.request.frame.kv_len
+        return self.request.pairs
 
     @property
     def computed(self) -> int | None:
@@ -148,7 +148,7 @@ def plan(
     refused = {name: reason for name, reason in reasons.items() if reason is not None}
     engine = engine or fastest(request)
     runs = None if engine in refused else engine
-    work = None if runs is None else named(runs, library).work(request)
+    work = None if runs is None else named(runs).work(request)
     fitted = fit(request.mask, request.frame)
     copies = request.copies // (fitted.batch * fitted.heads)
     return Plan(request, runs, refused, work, request.mask.count(request.frame) * copies)

@@ -97,3 +97,15 @@ def spread(first: Ints, counts: Ints) -> Ints:
     total = int(ends[-1]) if len(ends) else 0
     values: Ints = np.arange(total) + np.repeat(first - (ends - counts), counts)
     return values
+
+
+def part_of(runs: Runs, first: int, count: int) -> Runs:
+    """Some rows of runs.
+
+    >>> runs = merged(3, np.array([0, 1, 2]), np.array([0, 0, 0]), np.array([1, 2, 3]), 1)
+    >>> part_of(runs, 1, 2).stop
+    array([2, 3])
+    """
+    offsets = runs.offsets[first : first + count + 1]
+    part = slice(offsets[0], offsets[-1])
+    return Runs(offsets - offsets[0], runs.start[part], runs.stop[part], runs.kind[part])

@@ -75,6 +75,7 @@ def attention(
         FrameError: the mask cannot be seen in this frame.
     """
     with formula_where_kernels_end():
+        module: Any
         if isinstance(mask, Selection):
             module, mask, frame = selecting(mask, frame, engine, q=q, k=k, v=v)
         else:

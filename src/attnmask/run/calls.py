@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.lower.arrays import exporting
-from attnmask.run.choose import choose, named, named_for_compiler
+from attnmask.run.choose import choose, imported, name_for_compiler, named
 from attnmask.run.compiled import compiling
 from attnmask.run.contract import checked_frame, checked_library, checked_mask
+from attnmask.run.engines import Engine
 from attnmask.run.request import request_of, setting_of
 
-Settled = tuple[ModuleType, Mask, Frame]
+Settled = tuple[Engine, Mask, Frame]
 
 MOST = 1024  # calls that are remembered
 _SETTLED: dict[Any, Settled] = {}
@@ -59,13 +59,11 @@ def _checked(mask: Any, frame: Any, engine: str | None, lse: bool, arrays: dict[
     return _engine(engine, library, of_call, in_frame, lse, arrays), of_call, in_frame
 
 
-def _engine(
-    engine: str | None, library: str, mask: Mask, frame: Frame, lse: bool, arrays: dict[str, Any]
-) -> ModuleType:
+def _engine(engine: str | None, library: str, mask: Mask, frame: Frame, lse: bool, arrays: dict[str, Any]) -> Engine:
+    if "v" not in arrays:  # attention_weights, which each engine of a library's name has
+        engine = library
     if compiling():
         engine = library if engine is None and exporting() else engine  # plain operations, which run anywhere
-        return named_for_compiler(engine, library, mask, frame, arrays)
-    if "v" not in arrays:  # attention_weights, which each engine of a library's name has
-        return named(engine, library)
+        return imported(name_for_compiler(engine, library, mask, frame, arrays))
     request = request_of(library, mask, frame, arrays)
-    return choose(engine, request._replace(setting=request.setting._replace(lse=lse)))
+    return named(choose(engine, request._replace(setting=request.setting._replace(lse=lse))))

@@ -23,6 +23,7 @@ class Setting(NamedTuple):
         grad: whether gradients will be asked for.
         transformed: whether torch.func (vmap, grad, ...) or fake tensors look at the operations inside.
         fused: whether torch.nn.attention.sdpa_kernel allows fused kernels.
+        compiled: whether torch.compile is looking.
         lse: whether the log-sum-exp is asked for.
     """
 
@@ -31,6 +32,7 @@ class Setting(NamedTuple):
     grad: bool = False
     transformed: bool = False
     fused: bool = True
+    compiled: bool = False
     lse: bool = False
 
 
@@ -71,6 +73,11 @@ class Request(NamedTuple):
         """Batches times heads."""
         return self.batch * self.heads
 
+    @property
+    def pairs(self) -> int:
+        """All pairs of a query and a key, over all batches and heads."""
+        return self.copies * self.frame.q_len * self.frame.kv_len
+
 
 class Work(NamedTuple):
     """What an engine does for a request.
@@ -102,14 +109,14 @@ def setting_of(arrays: dict[str, Any]) -> Setting:
     return setting_now(str(q.dtype), q.device.type, grad, faked(q))
 
 
-def setting_now(dtype: str, device: str, grad: bool = False, fake: bool = False) -> Setting:
+def setting_now(dtype: str, device: str, grad: bool = False, fake: bool = False, compiled: bool = False) -> Setting:
     """The setting of tensors of torch, from the modes that torch is in."""
     torch = sys.modules["torch"]
     if device in ("cpu", "cuda") and torch.is_autocast_enabled(device) and dtype != "torch.float64":
         dtype = str(torch.get_autocast_dtype(device))
     transformed = fake or torch._C._are_functorch_transforms_active()
     fused = torch._C._get_flash_sdp_enabled()  # what torch.nn.attention.sdpa_kernel switches, on the CPU too
-    return Setting(dtype.removeprefix("torch."), device, grad, transformed, fused)
+    return Setting(dtype.removeprefix("torch."), device, grad, transformed, fused, compiled)
 
 
 def formula_where_kernels_end() -> AbstractContextManager[Any]:

@@ -1,7 +1,34 @@
-"""Engines that compute attention, one file each; the folder is the registry.
+"""Engines that compute attention, one folder each; the folder is the registry.
 
-A file holds ``LIBRARY``, the library of its arrays; ``refusal(request)``, why it cannot run a call, or None;
-``work(request)``, what it calls; and ``attention(q, k, v, mask, frame, scale)``. The engine that is named as its library
-is the one taken where nothing else is faster; it also holds ``attention_weights(q, k, mask, frame, scale)``. What they
-are given has passed ``contract``; ``numpy/oracle.py`` is what all are tested against.
+``engine.py`` of a folder is an ``Engine``; beside it lies all that is its own. The engine that is named as its library
+runs whatever that library can hold; it also has ``attention_weights(q, k, mask, frame, scale)``. What they are given has
+passed ``contract``; ``numpy/oracle.py`` is what all are tested against.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from attnmask.define.frame import Frame
+    from attnmask.define.mask import Mask
+    from attnmask.run.request import Request, Work
+
+
+class Engine(Protocol):
+    """What ``engine.py`` of each folder holds."""
+
+    def refusal(self, request: Request) -> str | None:
+        """Why it cannot run a request; None if it can."""
+
+    def cost(self, request: Request) -> float:
+        """What a request costs, counted as ``Costs`` says; it is not asked where it refuses."""
+
+    def work(self, request: Request) -> Work:
+        """What it does for a request, for ``am.plan``."""
+
+    def attention(self, q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
+        """The output (batch, heads, q_len, dim_v)."""
+
+    def attention_lse(self, q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> tuple[Any, Any]:
+        """The output, and the log-sum-exp of each row (batch, heads, q_len)."""

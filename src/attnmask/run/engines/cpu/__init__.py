@@ -1,1 +1,3 @@
 """attnmask's own kernel for CPUs."""
+
+LIBRARY = "torch"

@@ -7,7 +7,6 @@ end. A key costs as much whether one row of a block sees it or all; rows that se
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.lower.runs import Ints, Runs, merged, spread
-from attnmask.run.visible import visible_runs
+from attnmask.run.visible import blocked, patches, visible_runs
 
 ENOUGH = 0.6  # of the computed pairs visible: rows are not reordered
 SAMPLED = 32  # blocks that are looked at to compare orders of rows
@@ -94,40 +93,22 @@ def blocks_of(mask: Mask, frame: Frame, size: int) -> Blocks | None:
 
 def _rows(runs: Runs, q_len: int, heads: int, size: int) -> Ints:
     """The rows of each block (heads, blocks, size), as rows of ``runs``, in the order that computes the fewest pairs."""
-    best = _blocked(np.arange(q_len), heads, size)
+    best = _of_heads(blocked(np.arange(q_len), size), q_len, heads)
     least, visible = _cost(runs, best)
     if visible >= ENOUGH * least:
         return best
-    for order in _patches(runs, q_len, size):
-        rows = _blocked(order, heads, size)
+    for order in patches(runs, q_len, size):
+        rows = _of_heads(blocked(order, size), q_len, heads)
         cost = _cost(runs, rows)[0]
         if cost < least:
             best, least = rows, cost
     return best
 
 
-def _blocked(order: Ints, heads: int, size: int) -> Ints:
-    """Rows in an order as blocks (heads, blocks, size), filled up with -1."""
-    blocks = np.full((-(-len(order) // size), size), -1)
-    blocks.reshape(-1)[: len(order)] = order
-    first = len(order) * np.arange(heads)[:, None, None]
+def _of_heads(blocks: Ints, q_len: int, heads: int) -> Ints:
+    """The same blocks for each head (heads, blocks, size), whose rows stand one after another."""
+    first = q_len * np.arange(heads)[:, None, None]
     return np.where(blocks < 0, -1, blocks + first)
-
-
-def _patches(runs: Runs, q_len: int, size: int) -> Iterator[Ints]:
-    """Rows in the order of patches of a grid, as wide as what a row sees repeats: neighbours see alike there.
-
-    A patch of one column is every n-th row, as a dilated window wants it.
-    """
-    following = np.flatnonzero(np.diff(runs.row) == 0)
-    gaps = runs.start[following + 1] - runs.start[following]
-    if not len(gaps):
-        return
-    width = int(np.bincount(gaps).argmax())
-    y, x = np.divmod(np.arange(q_len), width)
-    for height in (1 << power for power in range(1, size.bit_length())):
-        across = size // height
-        yield np.lexsort((x % across, y % height, x // across, y // height))
 
 
 def _cost(runs: Runs, rows: Ints) -> tuple[float, int]:

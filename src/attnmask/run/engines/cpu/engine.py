@@ -6,20 +6,13 @@ from typing import Any
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
-from attnmask.exchange.common import plain_in
 from attnmask.run.compiled import compiling, constant_when_compiled, data_of, sizes_of, text_of
+from attnmask.run.costs import costs_of
 from attnmask.run.engines.cpu.blocks import Blocks, blocks_of
 from attnmask.run.engines.cpu.kernel import kernel, missing
 from attnmask.run.request import Request, Work
 
-LIBRARY = "torch"
-
 DTYPES = ("float32", "bfloat16", "float16")
-
-# Measured on x86-64 (docs/decisions/0005).
-PAIR = {"avx512": 0.55, "avx2": 1.2}  # the time of a pair, over that of a pair in SDPA without a mask
-EDGE = 8.0  # the time of a visible pair that torch computes alone, likewise
-FEWEST = 16  # query rows, below which most of a block is empty
 
 
 def refusal(request: Request) -> str | None:
@@ -42,24 +35,23 @@ def refusal(request: Request) -> str | None:
     return None
 
 
-def pays(request: Request) -> bool:
-    """Whether it is faster than what torch has: SDPA where that needs no mask, or the visible pairs one by one."""
-    mask, frame, machine = request.mask, request.frame, request.processor
-    blocks = blocks_of(mask, frame, machine.rows)
-    assert machine.variant is not None, "it would have been refused"
-    assert blocks is not None, "it would have been refused"
-    pair = PAIR[machine.variant]
-    if machine.amx and request.setting.dtype == "bfloat16":
-        return False
-    if pair > 1 and plain_in(mask, frame) != "other":
-        return False
-    return frame.q_len >= FEWEST and pair * blocks.computed <= EDGE * blocks.visible
+def cost(request: Request) -> float:
+    """Of the blocks, also where most of their rows are empty."""
+    costs, blocks = costs_of(request), _blocks_of(request)
+    batch, heads, _, size = blocks.rows.shape
+    computed = costs.kernel * blocks.computed + costs.kernel_block * blocks.rows.size / size
+    return float(costs.kernel_call + computed * request.copies / (batch * heads))
+
+
+def _blocks_of(request: Request) -> Blocks:
+    found = blocks_of(request.mask, request.frame, request.processor.rows)
+    assert found is not None, "it would have been refused"
+    return found
 
 
 def work(request: Request) -> Work:
     """One call over all blocks."""
-    found = blocks_of(request.mask, request.frame, request.processor.rows)
-    assert found is not None, "it would have been refused"
+    found = _blocks_of(request)
     batch, heads, blocks, size = found.rows.shape
     computed = found.computed * request.copies // (batch * heads)
     return Work(1, computed, f"1 call of attnmask's kernel over {blocks * request.copies:,} blocks of {size} rows")

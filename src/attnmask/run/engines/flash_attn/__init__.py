@@ -1,1 +1,3 @@
 """The package flash_attn."""
+
+LIBRARY = "torch"

@@ -11,10 +11,9 @@ from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.errors import AttnmaskError
 from attnmask.lower.forms import tiles
+from attnmask.run.costs import costs_of
 from attnmask.run.engines.flash_attn.sequences import Aligned, flash_calls
 from attnmask.run.request import Request, Work
-
-LIBRARY = "torch"
 
 DTYPES = ("float16", "bfloat16")
 LARGEST_DIM = 256
@@ -30,6 +29,7 @@ def refusal(request: Request) -> str | None:
         or dim > LARGEST_DIM,
         "torch.func cannot look into it": setting.transformed,
         "its log-sum-exp has no gradients; call it under torch.no_grad()": setting.lse and setting.grad,
+        "it does not run inside torch.compile": setting.compiled,
         "the package flash_attn is not installed, or cannot be imported": package() is None,
     }
     return next((reason for reason, applies in reasons.items() if applies), None) or _unknown_mask(request)
@@ -62,6 +62,11 @@ def work(request: Request) -> Work:
         return Work(1, computed, f"1 call of flash_attn_func, window_size={calls.window}")
     count = " and ".join(f"{len(call.cu_seqlens_q) - 1:,} sequences, window_size={call.window}" for call in calls)
     return Work(len(calls), computed, f"{_number(len(calls))} of flash_attn_varlen_func: {count}")
+
+
+def cost(request: Request) -> float:
+    """Of the tiles that are not empty."""
+    return costs_of(request).flash * min(work(request).computed, request.pairs)
 
 
 def _number(calls: int) -> str:

@@ -1,1 +1,3 @@
 """torch's FlexAttention."""
+
+LIBRARY = "torch"

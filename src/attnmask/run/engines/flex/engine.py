@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from typing import Any
@@ -9,11 +10,11 @@ from typing import Any
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.lower.forms import tiles
+from attnmask.run.costs import costs_of
 from attnmask.run.request import Request, Work
 
-LIBRARY = "torch"
-
 DTYPES = ("float32", "bfloat16", "float16")
+LONG = 1 << 20  # pairs per head
 SMALLEST_DIM = 16  # on a GPU, of torch's Triton kernel
 
 
@@ -28,6 +29,7 @@ def refusal(request: Request) -> str | None:
         "on the CPU it needs a C++ compiler, and there is none": setting.device == "cpu" and not _has_compiler(),
         f"on a GPU dim is at least {SMALLEST_DIM}, not {dim}": setting.device == "cuda" and dim < SMALLEST_DIM,
         "torch.func cannot look into it": setting.transformed,
+        "it does not run inside torch.compile; hand am.export(mask, 'torch.flex', frame) into the function": setting.compiled,
     }
     return next((reason for reason, applies in reasons.items() if applies), None)
 
@@ -35,6 +37,14 @@ def refusal(request: Request) -> str | None:
 def _has_compiler() -> bool:
     """Whether torch will find a compiler for its CPU code."""
     return any(map(shutil.which, (os.environ.get("CXX") or "g++", "clang++")))
+
+
+def cost(request: Request) -> float:
+    """Of the tiles that are not empty; it is compiled for seconds, for which short calls are not worth it, nor any on a CPU."""
+    short = request.frame.q_len * request.frame.kv_len < LONG
+    if short or request.setting.device == "cpu":
+        return math.inf
+    return costs_of(request).flex * min(work(request).computed, request.pairs)
 
 
 def work(request: Request) -> Work:

@@ -1,1 +1,3 @@
 """JAX's own attention."""
+
+LIBRARY = "jax"

@@ -17,14 +17,17 @@ from attnmask.run.engines.jax import tiles as jax_tiles
 from attnmask.run.request import Request, Work
 from attnmask.run.selected import jax as selected
 
-LIBRARY = "jax"
-
 FUNCTION = "jax.nn.dot_product_attention"
 
 
 def refusal(request: Request) -> str | None:
     """Nothing is refused."""
     return None
+
+
+def cost(request: Request) -> float:
+    """Of all pairs; there is no other engine."""
+    return float(request.pairs)
 
 
 def work(request: Request) -> Work:

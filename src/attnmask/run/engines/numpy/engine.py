@@ -16,9 +16,7 @@ from attnmask.run.engines.numpy.oracle import Array, as_given, attention_weights
 from attnmask.run.request import Request, Work
 from attnmask.run.visible import visible_runs
 
-__all__ = ["LIBRARY", "attention", "attention_lse", "attention_weights", "refusal", "work"]
-
-LIBRARY = "numpy"
+__all__ = ["attention", "attention_lse", "attention_weights", "cost", "refusal", "work"]
 
 Block = tuple[int, int, NDArray[np.int64]]  # rows first .. stop and the keys that some of them see
 
@@ -28,6 +26,11 @@ ROWS = 64  # of a block: more rows share fewer of their keys, fewer are slower p
 def refusal(request: Request) -> str | None:
     """Nothing is refused."""
     return None
+
+
+def cost(request: Request) -> float:
+    """Of all pairs; there is no other engine."""
+    return float(request.pairs)
 
 
 def work(request: Request) -> Work:

@@ -1,1 +1,3 @@
 """torch's own kernels."""
+
+LIBRARY = "torch"

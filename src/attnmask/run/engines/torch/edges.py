@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from attnmask.errors import InputError
-from attnmask.lower.runs import Runs, spread
-from attnmask.run.engines.torch.plan import Plan, part_of
+from attnmask.lower.runs import Runs, part_of, spread
+from attnmask.run.engines.torch.plan import Plan
 from attnmask.run.torch_tensors import SECOND, autocast
 
 

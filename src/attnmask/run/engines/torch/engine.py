@@ -15,7 +15,6 @@ from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.define.selection import Selection
 from attnmask.exchange.common import plain_in
-from attnmask.lower.arrays import faked
 from attnmask.run.compiled import (
     Data,
     compiling,
@@ -25,16 +24,14 @@ from attnmask.run.compiled import (
     mask_of,
     sizes_of,
 )
-from attnmask.run.described import native_work, planned_work, whole_work
-from attnmask.run.engines.torch import call_pieces as torch_pieces
-from attnmask.run.engines.torch import edges as torch_edges
+from attnmask.run.described import native_work, whole_work
+from attnmask.run.engines.torch import blocks, edges
 from attnmask.run.engines.torch.dense import seen_by
-from attnmask.run.engines.torch.plan import Plan, choice
+from attnmask.run.engines.torch.plan import Plan
 from attnmask.run.engines.torch.sdpa import scaled_dot_product_attention
-from attnmask.run.request import Request, Work
+from attnmask.run.engines.torch.ways import Way, cheapest, planned
+from attnmask.run.request import Request, Work, request_of
 from attnmask.run.selected import torch as selected
-
-LIBRARY = "torch"
 
 SDPA = "scaled_dot_product_attention"
 
@@ -44,16 +41,32 @@ def refusal(request: Request) -> str | None:
     return None
 
 
+def cost(request: Request) -> float:
+    """Of the cheapest way; on a GPU, see ``run/costs.py``."""
+    return cheapest(request).cost
+
+
 def work(request: Request) -> Work:
     """What ``attention`` calls, outside of torch.compile."""
-    mask, frame = request.mask, request.frame
-    known = plain_in(mask, frame)
-    if known != "other":
-        return native_work(request, SDPA, causal=known == "causal")
-    found = choice(mask, frame, request.batch, request.heads, request.setting.grad)
-    if found is not None and (found.single is not None or _in_pieces(request)):
-        return planned_work(request, found, SDPA)
-    return whole_work(request, SDPA)
+    way, q_len, kv_len = cheapest(request), request.frame.q_len, request.frame.kv_len
+    if way.name in ("plain", "causal"):
+        return native_work(request, SDPA, causal=way.name == "causal")
+    if way.keys is not None:
+        keys = len(range(*way.keys.indices(kv_len)))
+        return Work(1, request.copies * q_len * keys, f"1 call of {SDPA} without a mask, for {keys:,} keys")
+    found = planned(request)
+    return whole_work(request, SDPA) if found is None else _planned_work(request, found)
+
+
+def _planned_work(request: Request, found: Plan) -> Work:
+    copies = request.copies // (found.frame.batch * found.frame.heads)
+    if found.edges is not None:
+        words = f"{request.copies:,} sparse products over the visible pairs alone"
+        return Work(request.copies, found.computed * copies, words)
+    masked = sum(block.hidden is not None for block in found.blocks)
+    calls = len(found.blocks)
+    words = f"{calls:,} call{'' if calls == 1 else 's'} of {SDPA}: row blocks, {masked:,} of them with a small mask"
+    return Work(calls, found.computed * copies, words if calls else "nothing is visible")
 
 
 @constant_when_compiled
@@ -61,28 +74,27 @@ def _plain_for_compiler(mask: Data, frame: Data) -> str:
     return plain_in(mask_of(mask), frame_of(frame))
 
 
-def _in_pieces(request: Request) -> bool:
-    """Whether ``torch_pieces.supported`` will take the arrays of a request."""
-    setting = request.setting
-    dtypes = {str(dtype) for dtype in torch_pieces.DTYPES}
-    same_dim, known = request.dim == request.dim_v, f"torch.{setting.dtype}" in dtypes
-    return setting.device == "cpu" and same_dim and known and not setting.transformed
-
-
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
-    """The fastest exact way to run the mask; see ``run/plan``."""
+    """The cheapest exact way to run the mask."""
     grouped = index(q.shape[1]) != index(k.shape[1])  # index() because torch.compile may hold sizes open
-    known = _plain_for_compiler(data_of(mask), sizes_of(frame)) if compiling() else plain_in(mask, frame)
-    if known != "other":
-        flag = {"is_causal": True} if known == "causal" else {}
-        return scaled_dot_product_attention(q, k, v, scale=scale, enable_gqa=grouped, **flag)
-    training = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
-    found = None if compiling() or faked(q) else choice(mask, frame, q.shape[0], q.shape[1], training)
-    if found is not None and found.single is not None:
-        return _one_call(q, k, v, found, scale)
-    if found is not None and torch_pieces.supported(q, k, v):
-        way = torch_pieces if found.edges is None else torch_edges
-        return way.attend(q, k, v, found, scale)
+    if compiling():
+        known = _plain_for_compiler(data_of(mask), sizes_of(frame))
+        way = Way("dense" if known == "other" else known, 0.0)
+    else:
+        request = request_of("torch", mask, frame, {"q": q, "k": k, "v": v})
+        way = cheapest(request)
+    if way.name in ("blocks", "edges"):
+        compute = blocks if way.name == "blocks" else edges
+        return compute.attend(q, k, v, planned(request), scale)
+    if way.name == "dense":
+        return _masked(q, k, v, mask, frame, scale, grouped)
+    if way.keys is not None:
+        k, v = k[:, :, way.keys], v[:, :, way.keys]
+    flag = {"is_causal": True} if way.name == "causal" else {}
+    return scaled_dot_product_attention(q, k, v, scale=scale, enable_gqa=grouped, **flag)
+
+
+def _masked(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float, grouped: bool) -> Any:
     seen, empty = seen_by(mask, frame, q, q.dtype)
     if grouped and q.is_cuda:  # the one kernel there that shares keys between heads takes no mask
         k, v = (array.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for array in (k, v))
@@ -94,17 +106,6 @@ def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) ->
 def attention_lse(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> tuple[Any, Any]:
     """By the formula, in chunks of rows: what rows take without a rule is all they see."""
     return selected.attention_lse(q, k, v, Selection(mask, ()), frame, scale)
-
-
-def _one_call(q: Any, k: Any, v: Any, plan: Plan, scale: float) -> Any:
-    """All rows see one run of keys, or are causal in it; one row alone may see every n-th key of a run."""
-    piece = plan.single
-    assert piece is not None
-    if piece.keys < k.shape[2]:
-        seen = slice(piece.k_start, piece.k_start + (piece.keys - 1) * piece.spacing + 1, piece.spacing)
-        k, v = k[:, :, seen], v[:, :, seen]
-    grouped = index(q.shape[1]) != index(k.shape[1])  # index() because torch.compile may hold sizes open
-    return scaled_dot_product_attention(q, k, v, is_causal=piece.causal, scale=scale, enable_gqa=grouped)
 
 
 def attention_weights(q: Any, k: Any, mask: Mask, frame: Frame, scale: float) -> Any:

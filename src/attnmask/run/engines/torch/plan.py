@@ -1,120 +1,214 @@
-"""How to compute attention under a mask with few large kernel calls over what is visible.
+"""Blocks of rows, each over the keys that some of its rows see: attention under a mask in a few dozen calls of SDPA.
 
-A plan is one call where a kernel knows the mask (everything, a run of keys, causal), a dense mask where most pairs are
-visible or there are few of them, and pieces otherwise: full and causal rectangles found in the runs of keys that each
-row sees, and blocks of rows, with a mask, for the rest. Where each row sees few keys that other rows do not see, as in
-a graph, the visible pairs are computed one by one. ``cost.py`` has the measured figures that decide.
+A block is computed in one call, under a mask of its own where some row does not see some key. Rows and keys that lie
+evenly are parts of the arrays, others are copied. Where each row sees few keys that other rows do not see, as in a
+graph, the visible pairs are computed one by one. What this costs on a machine decides, see ``run/costs.py``.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from attnmask.define.fit import Fitted
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
-from attnmask.lower.runs import Runs
-from attnmask.run.engines.torch.cost import DENSE, EDGE, EDGES, FORWARD, TRAINING
-from attnmask.run.engines.torch.pieces import Piece, in_progressions
-from attnmask.run.engines.torch.rows import layout_of
-from attnmask.run.visible import visible_runs
+from attnmask.lower.runs import Ints, Runs, part_of, spread
+from attnmask.run.costs import Costs
+from attnmask.run.visible import blocked, patches, visible_runs
 
-FEW_PAIRS = 1 << 14  # per head: one call with a mask is always the fastest
+SIZES = (32, 64, 128, 256)  # rows of a block that are tried
+FEWEST = 24  # rows of a part, on average, to get blocks of its own
+SAMPLED_HEADS = 4  # likewise
+SAMPLED = 16  # blocks that are looked at to find the cost of a way to cut
+
+Places = slice | Ints
+Bools = NDArray[np.bool_]
+
+
+class Block(NamedTuple):
+    """Rows of one batch and head, or of all (None), the keys that they see, and the pairs (rows, keys) that are hidden, if any."""
+
+    batch: int | None
+    head: int | None
+    rows: Places
+    keys: Places
+    hidden: Bools | None
+    size: tuple[int, int]  # rows and keys
 
 
 class Plan(NamedTuple):
-    """The pieces of a mask in a frame, and what they cost.
+    """How to compute a mask in a frame.
 
     Attributes:
         frame: the frame.
-        pieces: what to compute, layer by layer.
-        edges: the visible pairs, to be computed one by one, where that is faster than pieces; row r of these runs is
-            query row ``r % q_len`` of head ``r // q_len % heads`` of batch ``r // q_len // heads``.
+        blocks: what to compute; rows in none of them see nothing.
+        edges: the visible pairs, where they are computed one by one; row r of these runs is query row ``r % q_len`` of
+            head ``r // q_len % heads`` of batch ``r // q_len // heads``.
         computed: pairs that are computed, over the batches and heads that the mask tells apart.
-        visible: pairs that are visible, counted in the same way.
-        cost: pairs per head and batch that an unmasked call computes in the same time.
-        calls: kernel calls.
-        kept: what an engine keeps with the plan between calls.
+        kept: what is kept with the plan between calls.
     """
 
     frame: Fitted
-    pieces: tuple[Piece, ...]
+    blocks: tuple[Block, ...]
     edges: Runs | None
     computed: int
-    visible: int
-    cost: float
-    calls: int
     kept: dict[Any, Any]
-
-    @property
-    def gathers(self) -> bool:
-        """Whether any piece takes its keys by number."""
-        return any(piece.chosen is not None for piece in self.pieces)
-
-    @property
-    def single(self) -> Piece | None:
-        """The one piece that is everything, if it needs no mask: a kernel call of any library computes it."""
-        if len(self.pieces) != 1:
-            return None
-        piece = self.pieces[0]
-        whole = (piece.batch, piece.head, piece.rows, piece.tiles) == (None, None, self.frame.q_len, 1)
-        return piece if whole and piece.hidden is None and piece.chosen is None else None
-
-
-@functools.lru_cache(maxsize=256)
-def choice(mask: Mask, frame: Frame, batch: int, heads: int, training: bool = False) -> Plan | None:
-    """The plan to run for so many batches and heads; None where one call with a dense mask is faster."""
-    pairs = frame.q_len * frame.kv_len
-    if pairs <= FEW_PAIRS and frame.q_len > 1:
-        return None
-    found = plan(mask, frame, training)
-    if found is None or found.single is not None:
-        return found
-    copies = batch * heads / (found.frame.batch * found.frame.heads)
-    call = (TRAINING if training else FORWARD).call
-    return found if found.cost * copies + call * found.calls < DENSE * batch * heads * pairs else None
 
 
 @functools.lru_cache(maxsize=64)
-def plan(mask: Mask, frame: Frame, training: bool = False) -> Plan | None:
-    """The plan of a mask in a frame; None where finding it costs more than it saves.
+def plan(mask: Mask, frame: Frame, costs: Costs, edges: bool = False) -> Plan | None:
+    """The blocks of a mask in a frame, or its edges; None where finding them costs more than it saves.
 
     >>> import attnmask as am
-    >>> found = plan(am.documents(lengths=[300, 212]), am.Frame(512))
-    >>> [(piece.q_start, piece.rows, piece.k_start, piece.keys) for piece in found.pieces]
-    [(0, 300, 0, 300), (300, 212, 300, 212)]
-    >>> found.computed == found.visible == 134944
-    True
+    >>> found = plan(am.documents(lengths=[300, 212]), am.Frame(512), Costs(call=1e6))
+    >>> [(block.rows, block.keys) for block in found.blocks]
+    [(slice(0, 300, 1), slice(0, 300, 1)), (slice(300, 512, 1), slice(300, 512, 1))]
 
     Args:
         mask: the mask.
         frame: where it is seen.
-        training: whether there will be a backward pass; blocks of few rows cost more there.
+        costs: what pairs cost, and a call for each head that shares it.
+        edges: whether to compute the visible pairs one by one.
     """
     found = visible_runs(mask, frame)
-    return None if found is None else _planned(*found, training)
+    if found is None:
+        return None
+    fitted, runs = found
+    if edges:
+        return Plan(fitted, (), runs, int(runs.length.sum()), {})
+    return _of_blocks(fitted, runs, lambda part: min(_cuts(part), key=lambda rows: _cost(part, rows, costs)))
 
 
-def _planned(frame: Fitted, runs: Runs, training: bool) -> Plan:
-    """Pieces, or edges where they cost less."""
-    visible, heads = int(runs.length.sum()), frame.batch * frame.heads
-    costs = TRAINING if training else FORWARD
-    layouts = [layout_of(part_of(runs, number * frame.q_len, frame.q_len), costs) for number in range(heads)]
-    one_by_one = EDGE * visible + EDGES * heads
-    if one_by_one < sum(layout.cost for layout in layouts):
-        return Plan(frame, (), runs, visible, visible, one_by_one, heads, {})
-    pieces: list[Piece] = []
-    for number, layout in enumerate(layouts):
+def in_blocks_of(mask: Mask, frame: Frame, size: int) -> Plan:
+    """The plan with blocks of so many rows, in order."""
+    found = visible_runs(mask, frame)
+    assert found is not None
+    return _of_blocks(*found, lambda part: blocked(np.arange(part.rows), size))
+
+
+def _of_blocks(frame: Fitted, runs: Runs, cut: Callable[[Runs], Ints]) -> Plan:
+    blocks = tuple(block for place, part in _heads(frame, runs) for block in _blocks(part, cut(part), *place))
+    return Plan(frame, blocks, None, sum(block.size[0] * block.size[1] for block in blocks), {})
+
+
+def _heads(frame: Fitted, runs: Runs) -> Iterator[tuple[tuple[int | None, int | None], Runs]]:
+    """Batch, head and the runs of its rows; None for all."""
+    for number in range(frame.batch * frame.heads):
         batch, head = divmod(number, frame.heads)
-        pieces += layout.pieces((batch if frame.batch > 1 else None, head if frame.heads > 1 else None))
-    joined = tuple(in_progressions(pieces, costs.together))
-    cost = sum(costs.of(piece) for piece in joined)
-    return Plan(frame, joined, None, sum(piece.pairs for piece in joined), visible, cost, len(joined), {})
+        place = (batch if frame.batch > 1 else None, head if frame.heads > 1 else None)
+        yield place, part_of(runs, number * frame.q_len, frame.q_len)
 
 
-def part_of(runs: Runs, first: int, count: int) -> Runs:
-    """Some rows of runs."""
-    offsets = runs.offsets[first : first + count + 1]
-    part = slice(offsets[0], offsets[-1])
-    return Runs(offsets - offsets[0], runs.start[part], runs.stop[part], runs.kind[part])
+def _blocks(runs: Runs, rows: Ints, batch: int | None, head: int | None) -> Iterator[Block]:
+    """The blocks of one head, cut into these rows (blocks, rows)."""
+    seeing = np.append(np.diff(runs.offsets) > 0, False)  # and -1, which is no row
+    for of_block in rows:
+        chosen = of_block[seeing[of_block]]
+        if not len(chosen):
+            continue
+        spans = _spans(runs, chosen[None])
+        keys = spread(spans.start, spans.stop - spans.start)
+        visible = _visible(runs, chosen, keys)
+        hidden = None if visible.all() else ~visible
+        yield Block(batch, head, _places(chosen), _places(keys), hidden, (len(chosen), len(keys)))
+
+
+def rough_cost(frame: Fitted, runs: Runs, costs: Costs) -> float:
+    """What the blocks of the heads that the mask tells apart cost about, without looking for the best way to cut."""
+    heads = frame.batch * frame.heads
+    sample = range(0, heads, max(heads // SAMPLED_HEADS, 1))
+    parts = (part_of(runs, number * frame.q_len, frame.q_len) for number in sample)
+    order = np.arange(frame.q_len)
+    total = sum(min(_cost(part, blocked(order, size), costs) for size in SIZES[:3]) for part in parts)
+    return total * heads / len(sample)
+
+
+def _cuts(runs: Runs) -> Iterator[Ints]:
+    """Ways to cut rows into blocks (blocks, rows), filled up with -1: evenly, where they share no keys, in patches."""
+    order = np.arange(runs.rows)
+    parts = _parts(runs)
+    apart = len(parts) > 0 and runs.rows >= FEWEST * (len(parts) + 1)
+    for size in SIZES:
+        yield blocked(order, size)
+        if apart:
+            yield _cut(runs.rows, parts, size)
+    if apart:
+        yield _cut(runs.rows, parts, runs.rows)
+    for size in SIZES[1:3]:
+        yield from (blocked(patch, size) for patch in patches(runs, runs.rows, size))
+
+
+def _parts(runs: Runs) -> Ints:
+    """Rows that share no key with the row before."""
+    first, last = np.full(runs.rows, np.iinfo(np.int64).max), np.zeros(runs.rows, np.int64)
+    some = np.diff(runs.offsets) > 0
+    first[some], last[some] = runs.start[runs.offsets[:-1][some]], runs.stop[runs.offsets[1:][some] - 1]
+    return np.flatnonzero((first[1:] >= last[:-1]) | (last[1:] <= first[:-1])) + 1
+
+
+def _cut(rows: int, parts: Ints, size: int) -> Ints:
+    """Blocks that do not cross where parts begin, the last of a part from half to half as large again."""
+    edges = np.concatenate([[0], parts, [rows]])
+    counts = np.maximum((np.diff(edges) + size // 2) // size, 1)
+    starts = np.repeat(edges[:-1], counts) + size * spread(np.zeros_like(counts), counts)
+    lengths = np.diff(np.append(starts, rows))
+    across = np.arange(lengths.max())
+    return np.where(across < lengths[:, None], starts[:, None] + across, -1)
+
+
+class _Spans(NamedTuple):
+    """Keys ``start .. stop`` that some row of a block sees."""
+
+    block: Ints
+    start: Ints
+    stop: Ints
+
+
+def _spans(runs: Runs, blocks: Ints) -> _Spans:
+    """What each block (blocks, rows) sees, in order, with what touches as one."""
+    block, lane = np.nonzero(blocks >= 0)
+    row = blocks[block, lane]
+    counts = np.diff(runs.offsets)[row]
+    chosen, block = spread(runs.offsets[row], counts), np.repeat(block, counts)
+    apart = int(runs.stop.max(initial=0)) + 1  # so that keys of different blocks never meet
+    order = np.argsort(block * apart + runs.start[chosen], kind="stable")
+    block, chosen = block[order], chosen[order]
+    starts, stops = block * apart + runs.start[chosen], np.maximum.accumulate(block * apart + runs.stop[chosen])
+    first = np.flatnonzero(np.append(True, starts[1:] > stops[:-1])[: len(starts)])
+    last = np.append(first[1:], len(starts)) - 1 if len(first) else first
+    base = block[first] * apart
+    return _Spans(block[first], starts[first] - base, stops[last] - base)
+
+
+def _cost(runs: Runs, blocks: Ints, costs: Costs) -> float:
+    """Of all blocks, from some of them."""
+    sample = blocks[:: max(len(blocks) // SAMPLED, 1)]
+    spans = _spans(runs, sample)
+    rows, numbers = (sample >= 0).sum(1), np.bincount(spans.block, minlength=len(sample))
+    keys = np.bincount(spans.block, weights=spans.stop - spans.start, minlength=len(sample))
+    scattered = (np.diff(np.where(sample < 0, sample.max(), sample), n=2) > 0).any(1) if sample.shape[1] > 2 else 0
+    rate = np.array(costs.blocks)[np.searchsorted(SIZES[1:], rows, side="right")]
+    times = rate * rows * keys + costs.copied * ((numbers > 1) * keys + scattered * rows) + costs.call * (keys > 0)
+    return float(times.sum() * len(blocks) / len(sample))
+
+
+def _places(numbers: Ints) -> Places:
+    """Numbers in order as a slice, where they lie evenly."""
+    step = int(numbers[1] - numbers[0]) if len(numbers) > 1 else 1
+    even = step > 0 and bool((np.diff(numbers) == step).all())
+    return slice(int(numbers[0]), int(numbers[-1]) + 1, step) if even else numbers
+
+
+def _visible(runs: Runs, rows: Ints, keys: Ints) -> Bools:
+    """What rows see of keys (rows, keys), the keys in order and all that they see among them."""
+    counts = np.diff(runs.offsets)[rows]
+    chosen, lane = spread(runs.offsets[rows], counts), np.repeat(np.arange(len(rows)), counts)
+    begin, end = np.searchsorted(keys, runs.start[chosen]), np.searchsorted(keys, runs.stop[chosen])
+    visible = np.zeros((len(rows), len(keys)), bool)
+    visible.reshape(-1)[spread(lane * len(keys) + begin, end - begin)] = True
+    return visible

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import attnmask as am
 from attnmask.run.engines.cpu import blocks as planning
 from attnmask.run.engines.cpu.blocks import blocks_of
-from tests.run.small_pieces import EXAMPLES, NAMES
+from tests.run.kinds import EXAMPLES, NAMES
 from tests.strategies import frames, masks
 
 CAUSAL = am.causal()
@@ -62,7 +62,7 @@ def test_rows_are_reordered_only_where_it_helps(monkeypatch):
     dilated, grid = CAUSAL & am.window(255) & am.dilated(8), am.grid([32, 32], 5)
     assert (np.diff(blocks_of(dilated, am.Frame(1024), 32).rows[0, 0, 0]) == 8).all()
     better = [occupied(mask, 1024) for mask in (dilated, grid)]
-    monkeypatch.setattr(planning, "_patches", lambda *_: [])
+    monkeypatch.setattr(planning, "patches", lambda *_: [])
     blocks_of.cache_clear()
     assert all(
         new > 1.3 * old for new, old in zip(better, [occupied(mask, 1024) for mask in (dilated, grid)], strict=True)

@@ -1,17 +1,19 @@
 """Visible pairs one by one give the output and the gradients of the oracle, for every kind of mask."""
 
 import functools
-from unittest import mock
 
 import numpy as np
 import pytest
 
 import attnmask as am
-from attnmask.run.engines.torch import plan as planning
-from attnmask.run.engines.torch.plan import choice, plan
-from tests.run.small_pieces import EXAMPLES, NAMES
-from tests.run.test_torch_pieces import assert_oracle, call
-from tests.run.test_torch_pieces import results as results_of
+from attnmask.run.costs import Costs
+from attnmask.run.engines.torch.plan import plan
+from attnmask.run.engines.torch.ways import cheapest
+from attnmask.run.machine import Machine
+from attnmask.run.request import Request
+from tests.run.engines.torch.test_torch_blocks import assert_oracle, call
+from tests.run.engines.torch.test_torch_blocks import results as results_of
+from tests.run.kinds import EXAMPLES, NAMES
 
 torch = pytest.importorskip("torch")
 
@@ -21,10 +23,7 @@ results = functools.partial(results_of, attend=attend)
 
 
 def one_by_one(mask, frame):
-    with mock.patch.object(planning, "EDGE", 0.0), mock.patch.object(planning, "EDGES", 0):
-        found = plan.__wrapped__(mask, frame)
-    assert found.edges is not None or found.visible == 0
-    return found
+    return plan(mask, frame, Costs(), edges=True)
 
 
 @pytest.mark.parametrize(("mask", "frame"), EXAMPLES, ids=NAMES)
@@ -49,14 +48,17 @@ def random_graph(n, degree):
     return am.graph(np.stack([np.repeat(np.arange(n), degree), random.integers(0, n, n * degree)], 1), n)
 
 
-def test_graphs_are_planned_by_their_edges():
-    found = choice(random_graph(1024, 16), am.Frame(1024), 1, 8)
-    assert found.edges is not None
-    assert found.computed == found.visible <= 1024 * 16
+def way(mask, length):
+    return cheapest(Request("torch", mask, am.Frame(length, q_start=0), 1, 8, 8, 64, 64, machine=Machine("avx512", 32)))
+
+
+def test_graphs_are_computed_by_their_edges():
+    assert way(random_graph(4096, 16), 4096).name == "edges"
+    assert one_by_one(random_graph(1024, 16), am.Frame(1024)).computed <= 1024 * 16
 
 
 def test_windows_are_not():
-    assert choice(am.causal() & am.window(255), am.Frame(2048), 1, 8).edges is None
+    assert way(am.causal() & am.window(255), 4096).name == "blocks"
 
 
 def test_attention_on_a_graph():

@@ -14,12 +14,11 @@ import pytest
 import attnmask as am
 from attnmask.define.fit import fit
 from attnmask.errors import InputError
-from attnmask.run.engines.cpu import engine as cpu
 from attnmask.run.engines.cpu import kernel
 from attnmask.run.engines.cpu.blocks import blocks_of
 from attnmask.run.engines.cpu.kernel import kernels
 from attnmask.run.engines.numpy import oracle
-from tests.run.small_pieces import EXAMPLES, NAMES
+from tests.run.kinds import EXAMPLES, NAMES
 
 torch = pytest.importorskip("torch")
 
@@ -175,8 +174,8 @@ HERE = pytest.mark.skipif(not kernels(), reason="the kernel was not compiled her
 
 @HERE
 def test_it_runs_where_nobody_asks_for_another_engine():
-    q = torch.randn(1, 2, 100, 16)
-    assert am.plan(WINDOW, 100, heads=2).engine == "cpu"
+    q = torch.randn(1, 2, 1500, 16)
+    assert am.plan(WINDOW, 1500, heads=2).engine == "cpu"
     assert torch.equal(am.attention(q, q, q, WINDOW), am.attention(q, q, q, WINDOW, engine="cpu"))
 
 
@@ -214,7 +213,7 @@ def test_refusals(given, reason):
 
 @HERE
 def test_sdpa_kernel_is_obeyed():
-    q = torch.randn(1, 1, 100, 16, requires_grad=True)
+    q = torch.randn(1, 2, 1500, 16, requires_grad=True)
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         assert am.attention(q, q, q, WINDOW).grad_fn.name() != "GeneratedBackwardFor_attnmask_rows_defaultBackward"
         with pytest.raises(InputError, match="sdpa_kernel forbids fused kernels"):

@@ -13,7 +13,7 @@ from attnmask.run.contract import checked_frame
 from attnmask.run.engines.numpy import engine, oracle
 from attnmask.run.request import Request
 from attnmask.run.visible import visible_runs
-from tests.run.small_pieces import EXAMPLES, NAMES
+from tests.run.kinds import EXAMPLES, NAMES
 from tests.strategies import frames, masks
 
 

@@ -1,0 +1,149 @@
+"""Measures what attention costs on this machine: the entry of ``run/machines.json`` that is about its processor."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import scaled_dot_product_attention as sdpa
+
+from attnmask.bench.torch_beside import interleaved
+from attnmask.define.frame import Frame
+from attnmask.define.mask import Mask
+from attnmask.define.masks.causal import causal
+from attnmask.define.masks.everything import everything
+from attnmask.define.masks.graph import graph
+from attnmask.define.masks.window import window
+from attnmask.run.costs import Costs, Entry
+from attnmask.run.engines import Engine
+from attnmask.run.engines.cpu import engine as kernel
+from attnmask.run.engines.cpu.blocks import blocks_of
+from attnmask.run.engines.torch import blocks, edges
+from attnmask.run.engines.torch import engine as with_torch
+from attnmask.run.engines.torch.plan import SIZES, in_blocks_of, plan
+from attnmask.run.machine import here
+
+HEADS, DIM, LENGTH = 8, 64, 2048
+NARROW, WIDE = 32, 512  # windows, to tell what a block costs from what a pair costs
+DEGREES = (4, 64)  # of graphs, likewise
+SHORT = 16  # rows and keys of a call that costs nothing but itself
+DTYPES = ("float32", "bfloat16", "float16")
+WORKS = ("forward", "training")
+
+Way = Callable[..., Any]  # of q, k and v
+
+
+def entry(told: Callable[[str], None] = lambda name: None) -> Entry:
+    """The costs of this machine, measured in under a minute."""
+    costs = {}
+    for dtype in DTYPES:
+        for work in WORKS:
+            told(f"{dtype} {work}")
+            costs[f"{dtype} {work}"] = _costs(_measured(getattr(torch, dtype), work == "training"))
+    machine = here()
+    source = f"{machine.name}, {torch.get_num_threads()} threads, torch {torch.__version__}, {platform.system()}"
+    return Entry(machine, costs, source)
+
+
+def _costs(seconds: dict[str, float]) -> Costs:
+    """From the seconds of each way, what its parts cost in pairs of SDPA without a mask."""
+    all_pairs = HEADS * LENGTH**2
+    took = {name: value / seconds["full"] * all_pairs for name, value in seconds.items()}
+    known = {
+        "causal": 2 * took["causal"] / all_pairs,
+        "dense": took["dense"] / all_pairs,
+        "short": took["short"],
+        "copied": took["copied"] / (HEADS * LENGTH),
+    }
+    edge, beside = _line([(LENGTH * degree, took[f"degree {degree}"] / HEADS) for degree in DEGREES])
+    pairs = {(size, width): size * (size + width - 1) * HEADS for size in SIZES for width in (NARROW, WIDE)}
+    of_block = {key: took[f"blocks {key}"] / (LENGTH / key[0]) for key in pairs if f"blocks {key}" in took}
+    _, call = _line([(pairs[key], of_block[key]) for key in ((SIZES[0], NARROW), (SIZES[0], WIDE))])
+    rates = tuple((of_block[size, WIDE] - call) / pairs[size, WIDE] for size in SIZES)
+    return Costs(**known, edge=edge, edges=beside, call=call, blocks=rates, **_of_kernel(took))
+
+
+def _of_kernel(took: dict[str, float]) -> dict[str, float]:
+    machine = here()
+    if machine.variant is None:
+        return {}
+    pairs, count = {}, LENGTH / machine.rows * HEADS
+    for name, mask in (("kernel full", everything()), ("kernel window", window(NARROW - 1) & causal())):
+        found = blocks_of(mask, Frame(LENGTH, q_start=0), machine.rows)
+        assert found is not None
+        pairs[name] = found.computed * HEADS / count
+    pair, block = _line([(pairs[name], took[name] / count) for name in pairs])
+    return {"kernel": pair, "kernel_block": block, "kernel_call": took["kernel short"]}
+
+
+def _line(points: list[tuple[float, float]]) -> tuple[float, float]:
+    """Slope and height at 0 of a line through two points; neither is less than 0."""
+    (x, y), (other_x, other_y) = points
+    slope = max((other_y - y) / (other_x - x), 0.0)
+    return slope, max(y - slope * x, 0.0)
+
+
+def _measured(dtype: torch.dtype, training: bool) -> dict[str, float]:
+    """The median seconds of each way."""
+    cases = {}
+    for name, length, way in _ways(dtype, training):
+        leaves = [torch.randn(1, HEADS, length, DIM, dtype=dtype).requires_grad_(training) for _ in range(3)]
+        cases[name] = _case(way, leaves)
+    return interleaved(cases)
+
+
+def _case(way: Way, leaves: list[Any]) -> Callable[[], None]:
+    training = leaves[0].requires_grad
+    grad = torch.randn_like(leaves[0])
+
+    def case() -> None:
+        if training:
+            torch.autograd.grad(way(*leaves), leaves, grad)
+        else:
+            with torch.no_grad():
+                way(*leaves)
+
+    return case
+
+
+def _ways(dtype: torch.dtype, training: bool) -> Iterator[tuple[str, int, Way]]:
+    """Name, length and function of what is measured."""
+    frame, scale = Frame(LENGTH, q_start=0), DIM**-0.5
+    bias = torch.zeros(1, 1, LENGTH, LENGTH, dtype=dtype)
+    parts = torch.from_numpy(np.random.default_rng(0).permutation(LENGTH)).chunk(LENGTH // SIZES[-1])
+    yield "full", LENGTH, sdpa
+    yield "causal", LENGTH, lambda q, k, v: sdpa(q, k, v, is_causal=True)
+    yield "dense", LENGTH, lambda q, k, v: sdpa(q, k, v, attn_mask=bias)
+    yield "short", SHORT, _by(with_torch, causal() & window(NARROW - 1), Frame(SHORT, q_start=0), scale)
+    yield "copied", LENGTH, _gathered(parts)
+    for degree in DEGREES:
+        chosen = plan(_random_graph(degree), frame, Costs(), edges=True)
+        yield f"degree {degree}", LENGTH, lambda q, k, v, chosen=chosen: edges.attend(q, k, v, chosen, scale)
+    for size in SIZES:
+        for width in (NARROW, WIDE) if size == SIZES[0] else (WIDE,):
+            in_blocks = in_blocks_of(causal() & window(width - 1), frame, size)
+            way = lambda q, k, v, chosen=in_blocks: blocks.attend(q, k, v, chosen, scale)  # noqa: E731
+            yield f"blocks {(size, width)}", LENGTH, way
+    if here().variant is not None:
+        short, narrow = Frame(SHORT, q_start=0), causal() & window(NARROW - 1)
+        for name, mask, seen in (("full", everything(), frame), ("window", narrow, frame), ("short", causal(), short)):
+            yield f"kernel {name}", seen.q_len, _by(kernel, mask, seen, scale)
+
+
+def _gathered(parts: Any) -> Way:
+    """Keys and values by their numbers, as blocks take them."""
+    return lambda q, k, v: q + torch.cat([k.index_select(2, part) + v.index_select(2, part) for part in parts], 2)
+
+
+def _by(engine: Engine, mask: Mask, frame: Frame, scale: float) -> Way:
+    return lambda q, k, v: engine.attention(q, k, v, mask, frame, scale)
+
+
+def _random_graph(degree: int) -> Mask:
+    random = np.random.default_rng(0)
+    return graph(
+        np.stack([np.repeat(np.arange(LENGTH), degree), random.integers(0, LENGTH, LENGTH * degree)], 1), LENGTH
+    )
