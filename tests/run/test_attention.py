@@ -205,6 +205,33 @@ def test_refusals_of_arrays():
         am.attention(torch.ones(2, 4, 3, 8), jnp.ones((2, 4, 3, 8)), torch.ones(2, 4, 3, 8))
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype stage")
+@pytest.mark.parametrize("layout", [torch.jagged, torch.strided])
+def test_nested_tensors_are_refused(layout):
+    nested = torch.nested.nested_tensor([torch.ones(2, 3, 8), torch.ones(2, 5, 8)], layout=torch.strided)
+    if layout is torch.jagged:
+        parts = [torch.ones(3, 2, 8), torch.ones(5, 2, 8)]
+        nested = torch.nested.nested_tensor(parts, layout=torch.jagged).transpose(1, 2)
+    padded = torch.ones(2, 2, 5, 8)
+    text = (
+        "{} is one array {}; got a nested tensor of layout " + str(layout) + ". "
+        "Lay the sequences side by side along the length, values()[None].transpose(1, 2) of a jagged one "
+        "(sequences, length, heads, dim), with mask & am.documents(lengths=offsets().diff())."
+    )
+    refused(InputError, text.format("q", "(batch, heads, q_len, dim)"), nested, nested, nested, am.causal())
+    refused(InputError, text.format("k", "(batch, kv_heads, kv_len, dim)"), padded, nested, nested, am.causal())
+    refused(InputError, text.format("v", "(batch, kv_heads, kv_len, dim_v)"), padded, padded, nested, am.causal())
+
+
+def test_what_is_said_instead_of_nested_tensors():
+    parts = [torch.randn(length, 2, 8) for length in (3, 5)]
+    jagged = torch.nested.nested_tensor(parts, layout=torch.jagged)
+    row = jagged.values()[None].transpose(1, 2)
+    output = am.attention(row, row, row, am.causal() & am.documents(lengths=jagged.offsets().diff()))
+    alone = [am.attention(*[part.transpose(0, 1)[None]] * 3, am.causal()) for part in parts]
+    torch.testing.assert_close(output, torch.cat(alone, 2))
+
+
 def test_refusals_of_engines():
     text = "engine is one of cpu, flash_attn, flex, jax, numpy, torch; got 'cuda'. Leave engine out to take the one of the arrays' library."
     refused(InputError, text, Q, Q, Q, engine="cuda")

@@ -5,6 +5,7 @@ with a mask, and a selection; our own kernel takes all but the last. What SDPA c
 be refused.
 """
 
+import re
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 import attnmask as am
+from attnmask.errors import InputError
 from attnmask.run.engines.torch.ways import FEW_PAIRS, cheapest
 from attnmask.run.machine import Machine
 from attnmask.run.request import Request
@@ -275,18 +277,50 @@ def test_grad_and_gradients_per_sample(mask):
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own
 @EVERY_MASK
 def test_forward_mode(mask):
-    """SDPA on the CPU has none; with its plain formula both have it, and so has a selection."""
+    """SDPA on the CPU has none, but its plain formula, which attention takes; so has a selection."""
     arrays = inputs(torch.float64, grad=False, n=140)
     if "b" in depends_on(mask):
         mask = am.causal() & am.padding([140, 60])
     tangents = tuple(inputs(torch.float64, grad=False, n=140, seed=1))
-    if not isinstance(mask, am.Selection):
-        for function in (attend(mask), reference(mask)):
-            with pytest.raises(NotImplementedError):
-                torch.func.jvp(function, tuple(arrays), tangents)
+    given = torch.func.jvp(attend(mask), tuple(arrays), tangents)
+    with torch.autograd.forward_ad.dual_level():
+        duals = [torch.autograd.forward_ad.make_dual(*pair) for pair in zip(arrays, tangents, strict=True)]
+        dual = torch.autograd.forward_ad.unpack_dual(am.attention(*duals, mask))
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-        given, right = (torch.func.jvp(each, tuple(arrays), tangents) for each in (attend(mask), reference(mask)))
+        right = torch.func.jvp(reference(mask), tuple(arrays), tangents)
     torch.testing.assert_close(given, right)
+    torch.testing.assert_close(tuple(dual), right)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own
+def test_engines_that_have_no_forward_mode_refuse_it():
+    q, tangent = torch.randn(2, 1, 2, 40, 16)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(q, tangent)
+        for engine in ("cpu", "flex"):
+            with pytest.raises(InputError, match=f"the engine '{engine}' must be able to run the call"):
+                am.attention(dual, dual, dual, MASKS["pieces"], engine=engine)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own
+@EVERY_MASK
+def test_second_derivatives_of_torch_func(mask):
+    """Twice backward, and forward over backward."""
+    x, tangent = (inputs(torch.float64, grad=False, kv_heads=4, n=140, seed=seed)[0] for seed in (0, 1))
+    if "b" in depends_on(mask):
+        mask = am.causal() & am.padding([140, 60])
+
+    def products(function):
+        first = torch.func.grad(lambda x: function(x, x, x).sin().sum())
+        twice = torch.func.grad(lambda x: (first(x) * tangent).sum())(x)
+        return twice, torch.func.jvp(first, (x,), (tangent,))[1]
+
+    given = products(attend(mask))
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        visible = mask
+        if isinstance(mask, am.Selection):  # the reference cannot look at numbers inside a transform
+            visible = am.table((am.attention_weights(x, x, mask) > 0).numpy())
+        torch.testing.assert_close(given, products(reference(visible)))
 
 
 def second(function, arrays):
@@ -315,8 +349,24 @@ def test_second_derivatives_are_computed_or_refused(name):
         right = second(lambda x: reference_formula(mask, x) + x * x, [x])
         torch.testing.assert_close(second(past_and_through, [x]), right, rtol=1e-3, atol=1e-2)
     else:
-        with pytest.raises(RuntimeError, match=r"not implemented|twice"):
+        text = (
+            "fused kernels give first derivatives of attention under a mask; got a second derivative. "
+            "Call attention under torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)."
+        )
+        with pytest.raises(InputError, match=re.escape(text)):
             second(past_and_through, [x])
+        grad = torch.func.grad(lambda y: past_and_through(y).square().sum())
+        with pytest.raises(InputError, match=re.escape(text)):
+            grad(x).sum().backward()
+
+
+@EACH_ENGINE
+@EVERY_MASK
+def test_first_derivatives_with_a_graph_are_the_same(mask):
+    arrays = inputs()
+    plain = torch.autograd.grad(am.attention(*arrays, mask).square().sum(), arrays)
+    kept = torch.autograd.grad(am.attention(*arrays, mask).square().sum(), arrays, create_graph=True)
+    torch.testing.assert_close(plain, tuple(part.detach() for part in kept))
 
 
 def reference_formula(mask, x):
@@ -379,3 +429,13 @@ def test_first_call_of_a_process_may_be_transformed():
 )
 def test_first_call_of_a_process_may_be_compiled(mask):
     in_a_new_process(f"torch.compile(lambda q: am.attention(q, q, q, am.{mask}), fullgraph=True, backend='eager')(q)")
+
+
+@NO_BATCHING_RULE
+@pytest.mark.parametrize("mask", [am.padding([30, 12]) & am.causal(), MASKS["dense"], am.graph([[0, 1], [7, 3]], 40)])
+def test_what_is_kept_of_a_mask_inside_a_transform_serves_outside(mask):
+    q = inputs(grad=False, n=40)[0]
+    first = torch.func.grad(lambda q: am.attention(q, q, q, mask).sum())(q)
+    second = torch.func.vmap(torch.func.grad(lambda q: am.attention(q, q, q, mask).sum()))(q[None])[0]
+    torch.testing.assert_close(first, second)
+    torch.testing.assert_close(am.attention(q, q, q, mask, engine="torch"), reference(mask)(q, q, q))

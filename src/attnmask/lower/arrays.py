@@ -92,7 +92,9 @@ def exporting() -> bool:
 
 
 def _torch_table(table: Table, device: Any) -> Any:
-    return sys.modules["torch"].tensor(numpy_of(table), device=device)
+    torch = sys.modules["torch"]
+    with torch._C._DisableFuncTorch():  # a table made inside torch.func must still serve outside
+        return torch.tensor(numpy_of(table), device=device)
 
 
 def _table(sparse: bool, kind: Any, shape: tuple[int, ...], data: bytes) -> Table:

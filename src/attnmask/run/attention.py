@@ -49,7 +49,7 @@ def attention(
     Under ``torch.compile`` the mask is a constant: another mask compiles again. Where masks change with every batch,
     pass ``am.export(mask, "torch.sdpa", frame)`` into the compiled function instead. A program of ``torch.export``,
     ``torch.jit.trace``, AOTInductor or ONNX holds the mask, for the lengths it was recorded with, and needs no attnmask;
-    with ``engine="cpu"`` it needs attnmask imported where it runs.
+    with ``engine="cpu"`` it needs ``import attnmask.run.engines.cpu.torch_operations`` where it runs.
 
     Forward-mode derivatives, and those of the second order by torch.func, are computed by the formula over all pairs.
     Second derivatives by ``backward`` need ``torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`` around the call.

@@ -36,6 +36,13 @@ def checked_library(**arrays: Any) -> str:
 
 
 def _check_axes(name: str, array: Any) -> None:
+    if getattr(array, "is_nested", False):
+        raise InputError(
+            f"{name} is one array {AXES[name]}",
+            f"a nested tensor of layout {array.layout}",
+            "Lay the sequences side by side along the length, values()[None].transpose(1, 2) of a jagged one "
+            "(sequences, length, heads, dim), with mask & am.documents(lengths=offsets().diff())",
+        )
     shape = getattr(array, "shape", None)
     if shape is None or len(shape) != 4:
         got = type(array).__name__ if shape is None else f"shape {tuple(shape)}"

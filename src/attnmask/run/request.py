@@ -21,7 +21,8 @@ class Setting(NamedTuple):
         dtype: the number format that is computed in, as ``"float32"``; under torch.autocast, that of it.
         device: the kind of device: ``"cpu"``, ``"cuda"``, ``"meta"``.
         grad: whether gradients will be asked for.
-        transformed: whether torch.func (vmap, grad, ...) or fake tensors look at the operations inside.
+        transformed: whether torch.func (vmap, grad, ...), forward-mode derivatives or fake tensors look at the operations
+            inside.
         fused: whether torch.nn.attention.sdpa_kernel allows fused kernels.
         compiled: whether torch.compile is looking.
         lse: whether the log-sum-exp is asked for.
@@ -114,7 +115,7 @@ def setting_now(dtype: str, device: str, grad: bool = False, fake: bool = False,
     torch = sys.modules["torch"]
     if device in ("cpu", "cuda") and torch.is_autocast_enabled(device) and dtype != "torch.float64":
         dtype = str(torch.get_autocast_dtype(device))
-    transformed = fake or torch._C._are_functorch_transforms_active()
+    transformed = fake or torch._C._are_functorch_transforms_active() or _forward_mode()
     fused = torch._C._get_flash_sdp_enabled()  # what torch.nn.attention.sdpa_kernel switches, on the CPU too
     return Setting(dtype.removeprefix("torch."), device, grad, transformed, fused, compiled)
 
@@ -124,11 +125,14 @@ def formula_where_kernels_end() -> AbstractContextManager[Any]:
     torch = sys.modules.get("torch")
     if torch is None or torch.compiler.is_compiling():
         return NOTHING
-    forward = sys.modules["torch.autograd.forward_ad"]._current_level >= 0
-    if not forward and not torch._C._are_functorch_transforms_active():
-        return NOTHING
-    kinds = [level.key().name for level in torch._C._functorch.get_interpreter_stack() or ()]
-    if not forward and kinds.count("Grad") < 2:
-        return NOTHING
+    if not _forward_mode():
+        if not torch._C._are_functorch_transforms_active():
+            return NOTHING
+        if [level.key().name for level in torch._C._functorch.get_interpreter_stack()].count("Grad") < 2:
+            return NOTHING
     context: AbstractContextManager[Any] = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
     return context
+
+
+def _forward_mode() -> bool:
+    return bool(sys.modules["torch.autograd.forward_ad"]._current_level >= 0)

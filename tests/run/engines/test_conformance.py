@@ -158,14 +158,18 @@ def test_flex_uncompiled(mask, frame, monkeypatch):
     monkeypatch.setattr(flex_attention, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)
     monkeypatch.setattr(torch_compiled, "_compiled", uncompiled)
     q, k, v = (torch.tensor(array, dtype=torch.float32) for array in call(mask, frame)[:3])
-    output = torch_compiled.attend(q, k, v, mask, checked_frame(frame, mask, q, k), 1 / math.sqrt(DIM)).numpy()
+    settled = checked_frame(frame, mask, q, k)
+    output, lse = torch_compiled.attend(q, k, v, mask, settled, 1 / math.sqrt(DIM), with_lse=True)
     np.testing.assert_allclose(output, expected(mask, frame)[0], atol=20 * np.finfo(np.float32).eps)
-    assert not output[np.broadcast_to(mask.empty_rows(frame), output.shape[:3])].any(), "output of empty rows"
+    right = oracle.attention_lse(*call(mask, frame)[:3], mask, settled, 1 / math.sqrt(DIM))[1]
+    np.testing.assert_allclose(lse, right, atol=2e-6)
+    assert not output[torch.tensor(mask.empty_rows(frame)).expand(output.shape[:3])].any(), "output of empty rows"
 
 
-def uncompiled(scale, grouped, *kind):
+def uncompiled(scale, grouped, with_lse, *kind):
+    assert with_lse
     return lambda q, k, v, mask: flex_attention.flex_attention(
-        q, k, v, block_mask=mask, scale=scale, enable_gqa=grouped
+        q, k, v, block_mask=mask, scale=scale, enable_gqa=grouped, **torch_compiled.LSE
     )
 
 

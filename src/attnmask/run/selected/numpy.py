@@ -26,9 +26,10 @@ def attention(q: Array, k: Array, v: Array, selection: Selection, frame: Frame, 
 
 def attention_lse(
     q: Array, k: Array, v: Array, selection: Selection, frame: Frame, scale: float
-) -> tuple[Array, NDArray[np.float64]]:
-    """The output and the log-sum-exp of the scores that are selected."""
-    return oracle.attention_lse(q, k, v, *_taken(q, k, selection, frame, scale), scale)
+) -> tuple[Array, Array]:
+    """The output and the log-sum-exp of the scores that are selected, in at least 32 bits."""
+    output, lse = oracle.attention_lse(q, k, v, *_taken(q, k, selection, frame, scale), scale)
+    return output, lse.astype(np.promote_types(output.dtype, np.float32))
 
 
 def attention_weights(q: Array, k: Array, selection: Selection, frame: Frame, scale: float) -> Array:

@@ -33,7 +33,8 @@ def seen_by(mask: Mask, frame: Frame, q: Any, dtype: torch.dtype) -> tuple[Any, 
 @functools.lru_cache(maxsize=64)
 def _kept(mask: Mask, frame: Frame, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
     """True, or 0, where visible and False, or -inf, where hidden; empty rows are None where there are none."""
-    with torch.inference_mode(False):  # a mask made in inference mode must still serve training
+    # made in inference mode or inside torch.func, a mask must still serve elsewhere
+    with torch.inference_mode(False), torch._C._DisableFuncTorch():
         visible, empty = _opened(dense_torch(mask, frame, device), frame)
         nothing = device.type != "meta" and not empty.any()
         seen = visible.contiguous()

@@ -79,7 +79,9 @@ def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) ->
     grouped = index(q.shape[1]) != index(k.shape[1])  # index() because torch.compile may hold sizes open
     if compiling():
         known = _plain_for_compiler(data_of(mask), sizes_of(frame))
-        way = Way("dense" if known == "other" else known, 0.0)
+        # torch.jit.trace and make_fx guard no length; with a mask, another one is an error
+        unguarded = known == "causal" and not torch.compiler.is_compiling()
+        way = Way("dense" if known == "other" or unguarded else known, 0.0)
     else:
         request = request_of("torch", mask, frame, {"q": q, "k": k, "v": v})
         way = cheapest(request)
