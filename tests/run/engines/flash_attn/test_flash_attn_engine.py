@@ -29,7 +29,7 @@ CASES = [
 
 
 def one(q, k, v, scale, causal, window):
-    """(queries, heads, dim) and (keys, kv_heads, dim): aligned at the bottom right, empty rows 0."""
+    """(queries, heads, dim) and (keys, kv_heads, dim): aligned at the bottom right, empty rows 0, and inf in the log-sum-exp."""
     rows, keys, group = len(q), len(k), q.shape[1] // k.shape[1]
     at = torch.arange(rows)[:, None] + keys - rows
     seen = torch.arange(keys)
@@ -38,13 +38,17 @@ def one(q, k, v, scale, causal, window):
     visible = visible & (seen >= at - window[0]) if window[0] >= 0 else visible.expand(rows, keys)
     k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
     scores = torch.einsum("qhd,khd->hqk", q, k) * scale
-    weights = torch.softmax(scores.masked_fill(~visible, -math.inf), -1)
-    weights = torch.where(visible.any(-1, keepdim=True), weights, 0.0)
-    return torch.einsum("hqk,khd->qhd", weights, v)
+    scores, some = scores.masked_fill(~visible, -math.inf), visible.any(-1, keepdim=True)
+    weights = torch.where(some, torch.softmax(scores, -1), 0.0)
+    return torch.einsum("hqk,khd->qhd", weights, v), scores.logsumexp(-1).float().masked_fill(~some[..., 0], math.inf)
 
 
-def flash_attn_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False, window_size=(-1, -1)):
-    return torch.stack([one(*part, softmax_scale, causal, window_size) for part in zip(q, k, v, strict=True)])
+def flash_attn_func(
+    q, k, v, dropout_p=0.0, softmax_scale=None, causal=False, window_size=(-1, -1), return_attn_probs=False
+):
+    parts = [one(*part, softmax_scale, causal, window_size) for part in zip(q, k, v, strict=True)]
+    output, lse = (torch.stack(arrays) for arrays in zip(*parts, strict=True))
+    return (output, lse, None) if return_attn_probs else output
 
 
 def flash_attn_varlen_func(
@@ -59,6 +63,7 @@ def flash_attn_varlen_func(
     softmax_scale=None,
     causal=False,
     window_size=(-1, -1),
+    return_attn_probs=False,
 ):
     assert cu_seqlens_q.dtype == cu_seqlens_k.dtype == torch.int32
     assert q.shape[0] == cu_seqlens_q[-1]
@@ -66,7 +71,9 @@ def flash_attn_varlen_func(
     rows, keys = cu_seqlens_q.diff(), cu_seqlens_k.diff()
     assert (rows.max(), keys.max()) == (max_seqlen_q, max_seqlen_k)
     parts = zip(q.split(rows.tolist()), k.split(keys.tolist()), v.split(keys.tolist()), strict=True)
-    return torch.cat([one(*part, softmax_scale, causal, window_size) for part in parts])
+    done = [one(*part, softmax_scale, causal, window_size) for part in parts]
+    output, lse = torch.cat([part[0] for part in done]), torch.cat([part[1] for part in done], 1)
+    return (output, lse, None) if return_attn_probs else output
 
 
 PACKAGE = types.SimpleNamespace(flash_attn_func=flash_attn_func, flash_attn_varlen_func=flash_attn_varlen_func)
@@ -84,6 +91,9 @@ def test_output_and_gradients_are_the_oracle_s(mask, frame, monkeypatch):
     output = engine.attention(*leaves, mask, settled, 0.5)
     expected = oracle.attention(*arrays[:3], mask, settled, 0.5)
     np.testing.assert_allclose(output.detach(), expected, atol=1e-12)
+    again, lse = engine.attention_lse(*leaves, mask, settled, 0.5)
+    assert torch.equal(again, output)
+    np.testing.assert_allclose(lse, oracle.attention_lse(*arrays[:3], mask, settled, 0.5)[1], atol=1e-5)
     gradients = torch.autograd.grad(output, leaves, grad)
     for found, right in zip(gradients, oracle.gradients(*arrays, mask, settled, 0.5), strict=True):
         np.testing.assert_allclose(found, right, atol=1e-12)
