@@ -1,4 +1,4 @@
-"""What attention under a mask costs on the CPU: attnmask beside its peers, as ratios from one run.
+"""What attention under a mask costs: attnmask beside its peers and its own engines, as ratios from one run.
 
     python benchmarks/attention.py --flex                             prints the table, writes results and documentation
     python benchmarks/attention.py --flex --again --rounds 11         measures again what was slower than a peer
@@ -6,10 +6,12 @@
     python benchmarks/attention.py --patterns window --lengths 4096 --rounds 3 --no-save      a part of it, quickly
 
 Peers: SDPA with a dense boolean mask, SDPA without a mask array where that is exact, a loop over documents with
-is_causal, and with --flex FlexAttention compiled (forward only; the time to build its mask is not counted).
+is_causal, and with --flex FlexAttention compiled (forward only; the time to build its mask is not counted). Beside them
+each of our own engines that can run, asked for by name: engine=None must not lose to any of them.
 """
 
 import argparse
+import re
 import subprocess
 import sys
 import time
@@ -23,13 +25,17 @@ from torch.nn.functional import scaled_dot_product_attention
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import attnmask as am
+from attnmask.run.choose import refusal
 from attnmask.run.engines.numpy import oracle
-from benchmarks.attention_report import MEMORY, overhead_figures, summary, write_page
-from benchmarks.measure import interleaved, loaded, save
+from attnmask.run.request import request_of
+from benchmarks.attention_report import MEMORY, new_mask_figures, overhead_figures, summary, write_page
+from benchmarks.measure import interleaved, loaded, processor, save
 
 HEADS, DIM = 8, 64
 SEED = 0
 SLOW = 0.95
+OURS, OWN = "attnmask", "our engine "  # as it chooses; and each by its name, after these words
+ENGINES = ("cpu", "torch")
 UNMASKED = "unmasked"  # not a peer: the unit of the visible rate
 CALLS = 100  # short calls that are timed together
 LARGEST_DENSE = 20_000**2  # pairs of a boolean mask over all batches; SDPA makes numbers of four times the size of it
@@ -106,7 +112,7 @@ def inputs(case: Case, dtype: torch.dtype, device: str = "cpu") -> list[torch.Te
 
 def peers(case: Case, device: str = "cpu") -> dict[str, Callable[..., torch.Tensor]]:
     """The ways to compute a case with torch alone, and ours."""
-    run = {"attnmask": lambda q, k, v: am.attention(q, k, v, case.mask, frame=case.frame)}
+    run = {OURS: lambda q, k, v: am.attention(q, k, v, case.mask, frame=case.frame)}
     if case.native is not None:
         run["SDPA native"] = lambda q, k, v: scaled_dot_product_attention(q, k, v, **case.native)
     if case.frame.q_len * case.frame.kv_len * case.batch <= LARGEST_DENSE:
@@ -115,6 +121,16 @@ def peers(case: Case, device: str = "cpu") -> dict[str, Callable[..., torch.Tens
     if case.documents:
         run["document loop"] = lambda q, k, v: document_loop(q, k, v, case.documents)
     return run
+
+
+def own_engines(case: Case, arrays: list[torch.Tensor]) -> dict[str, Callable[..., torch.Tensor]]:
+    """Each engine of ours that can run the case, by its name."""
+    request = request_of("torch", case.mask, case.frame, dict(zip("qkv", arrays, strict=True)))
+    return {
+        OWN + name: lambda q, k, v, name=name: am.attention(q, k, v, case.mask, frame=case.frame, engine=name)
+        for name in ENGINES
+        if refusal(name, request) is None
+    }
 
 
 def document_loop(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, lengths: tuple[int, ...]) -> torch.Tensor:
@@ -166,8 +182,9 @@ def measured(name: str, case: Case, options: argparse.Namespace) -> list[dict[st
     grad = torch.randn_like(arrays[0])
     runs, started = peers(case, options.device), time.perf_counter()
     unmasked = Unmasked(min(case.frame.kv_len, 4096), dtype, options.device)
-    forward(runs["attnmask"], arrays)
+    forward(runs[OURS], arrays)
     first = time.perf_counter() - started
+    runs |= own_engines(case, arrays)
     rows = []
     for work in options.work:
         if work == "forward":
@@ -191,7 +208,8 @@ def row(
     name: str, case: Case, work: str, seconds: dict[str, float], fastest: float, options: argparse.Namespace
 ) -> dict[str, Any]:
     """One line of the results; ``fastest`` is how many pairs per second SDPA computes without a mask."""
-    ours, others = seconds["attnmask"], {key: value for key, value in seconds.items() if key != "attnmask"}
+    ours, own = seconds[OURS], {key: value for key, value in seconds.items() if key.startswith(OWN)}
+    others = {key: value for key, value in seconds.items() if key not in own and key != OURS}
     visible = case.mask.count(case.frame) * (1 if "b" in case.mask.depends_on else case.batch)
     sizes = {"batch": case.batch, "heads": HEADS, "dim": DIM, "dtype": options.dtype, "device": options.device}
     plan = am.plan(case.mask, case.frame, training=work == "training", **sizes)
@@ -206,16 +224,26 @@ def row(
         "computed": plan.computed / plan.dense,
         "best_peer": min(others, key=others.__getitem__) if others else None,
         "ratio": min(others.values()) / ours if others else None,
+        **beside_own(plan.engine, ours, own),
         "rate": visible * HEADS / ours / fastest,
     }
+
+
+def beside_own(engine: str | None, ours: float, own: dict[str, float]) -> dict[str, Any]:
+    """The fastest of our other engines, beside the one that was chosen."""
+    chosen = min(ours, own.pop(f"{OWN}{engine}", ours))
+    if not own:
+        return {"best_own": None, "own_ratio": None}
+    best = min(own, key=own.__getitem__)
+    return {"best_own": best.removeprefix(OWN), "own_ratio": own[best] / chosen}
 
 
 def line(result: dict[str, Any]) -> str:
     ratio = "       -" if result["ratio"] is None else f"{result['ratio']:8.2f}"
     return (
         f"{result['pattern']:26} {result['q_len']:6} x {result['kv_len']:<6} {result['work']:9} "
-        f"{100 * result['density']:6.2f} % {1e3 * result['seconds']['attnmask']:10.2f} ms {ratio} {result['rate']:6.2f}  "
-        f"{result['best_peer'] or ''}"
+        f"{100 * result['density']:6.2f} % {1e3 * result['seconds'][OURS]:10.2f} ms {ratio} {result['rate']:6.2f}  "
+        f"{result['best_peer'] or '':14} {result['engine']:6} {result['own_ratio'] or 1:6.2f} {result['best_own'] or ''}"
     )
 
 
@@ -256,6 +284,34 @@ def overheads(device: str) -> dict[str, dict[str, float]]:
         runs = {key: lambda run=run, arrays=arrays: repeated(run, arrays) for key, run in peers(case, device).items()}
         results[name] = {key: 1e6 * took / CALLS for key, took in interleaved(runs, 25, progress=False).items()}
         print(f"{name:30}", {key: round(value, 1) for key, value in results[name].items()}, "us")
+    return results
+
+
+def new_masks(options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Seconds of a training step over packed documents of other lengths in each step, building the mask included."""
+    n, random, results = 4096, np.random.default_rng(SEED), {}
+    arrays = inputs(Case(am.causal(), am.Frame(n)), getattr(torch, options.dtype), options.device)
+    grad = torch.randn_like(arrays[0])
+
+    def cut() -> list[int]:
+        return np.diff(np.sort([0, *random.choice(np.arange(1, n), n // 512 - 1, replace=False), n])).tolist()
+
+    def ours(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return am.attention(q, k, v, am.causal() & am.documents(lengths=cut()))
+
+    def dense(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        ids = torch.arange(n // 512, device=q.device).repeat_interleave(torch.tensor(cut(), device=q.device))
+        place = torch.arange(n, device=q.device)
+        visible = (ids[:, None] == ids) & (place[:, None] >= place)
+        return scaled_dot_product_attention(q, k, v, attn_mask=visible)
+
+    runs = {OURS: ours, "SDPA dense": dense}
+    for work, step in (("forward", forward), ("training", lambda run, leaves: training(run, leaves, grad))):
+        cases = {key: lambda run=run, step=step: step(run, arrays) for key, run in runs.items()}
+        results[work] = interleaved(cases, options.rounds, progress=False)
+        print(
+            f"a new mask every step, {work}", {key: round(1e3 * value, 1) for key, value in results[work].items()}, "ms"
+        )
     return results
 
 
@@ -317,7 +373,10 @@ def arguments() -> argparse.Namespace:
 def measured_again(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """The saved cells; those slower than their best peer are measured again, on a machine that others use too."""
     cells: list[dict[str, Any]] = loaded(name)["cells"]
-    chosen = [cell for cell in cells if cell["kv_len"] in options.lengths and (cell["ratio"] or 1) < SLOW]
+    slowest = [
+        (min(cell["ratio"] or 1, cell["own_ratio"] or 1), cell) for cell in cells if cell["kv_len"] in options.lengths
+    ]
+    chosen = [cell for ratio, cell in slowest if ratio < SLOW]
     slow = {(cell["pattern"], cell["kv_len"], cell["work"]) for cell in chosen}
     for pattern, length, work in sorted(slow):
         case = cases_at(length)[pattern]
@@ -348,13 +407,16 @@ def main() -> None:
         sys.exit(
             "--device cuda needs a GPU that torch can use, and there is none; leave the option out to measure the CPU"
         )
-    place = "the CPU" if options.device == "cpu" else torch.cuda.get_device_name()
-    name = "attention-" + (options.dtype if options.device == "cpu" else f"{place.replace(' ', '-')}-{options.dtype}")
+    place = processor() if options.device == "cpu" else torch.cuda.get_device_name()
+    name = "-".join(["attention", *re.findall(r"\w+", place), options.dtype])
     cells = measured_again(name, options) if options.again else measured_all(options)
-    print("\nratio: times faster than the best peer; then visible pairs per second over those of unmasked SDPA")
+    print(
+        "\nratio: times faster than the best peer; then visible pairs per second over those of unmasked SDPA, the engine, "
+        "and times faster than the best of our own engines"
+    )
     for cell in cells:
         print(line(cell))
-    figures = {**summary(cells), **overhead_figures(overheads(options.device))}
+    figures = {**summary(cells), **overhead_figures(overheads(options.device)), **new_mask_figures(new_masks(options))}
     if options.device == "cpu":
         figures[MEMORY] = {"reached": (used := memory()), "target": 3.0, "met": used < 3.0, "most": True}
     for figure_name, figure in figures.items():

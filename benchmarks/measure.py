@@ -14,16 +14,21 @@ from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
+LONG, FEW = 2.0, 2  # seconds of a case, from which so many rounds are enough
 PACKAGES = ("numpy", "torch", "jax", "transformers", "attn-gym")
 
 
 def interleaved(cases: dict[str, Callable[[], object]], rounds: int, *, progress: bool = True) -> dict[str, float]:
-    """The median seconds of each case over some rounds, after one call that is not counted."""
-    for run in cases.values():
-        run()
+    """The median seconds of each case over some rounds, after one call that is not counted.
+
+    Of what takes seconds, which a busy moment moves less, a few rounds are enough.
+    """
+    took = {name: _seconds(run) for name, run in cases.items()}
     times: dict[str, list[float]] = {name: [] for name in cases}
     for number in range(rounds):
         for name, run in cases.items():
+            if took[name] > LONG and number >= FEW:
+                continue
             gc.collect()
             started = time.perf_counter()
             run()
@@ -31,6 +36,12 @@ def interleaved(cases: dict[str, Callable[[], object]], rounds: int, *, progress
         if progress:
             print(f"  round {number + 1} of {rounds}", end="\r", flush=True)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
 
 
 def peak_megabytes(run: Callable[[], object]) -> float:

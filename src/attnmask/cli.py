@@ -116,6 +116,8 @@ def convert(options: argparse.Namespace) -> int:
 def bench(options: argparse.Namespace) -> int:
     """Measure attention under masks on this machine, beside torch's own, and say what to use."""
     require("torch", "torch")
+    if options.save:
+        return _save_costs(options)
     from attnmask.bench.torch_beside import bench as run
     from attnmask.explain.bench import Bench, busy
 
@@ -128,6 +130,18 @@ def bench(options: argparse.Namespace) -> int:
     machine = f"{cores} cores ({platform.machine()}), {options.device}, {options.dtype}, 8 heads of 64"
     found = Bench(tuple(cells), machine, busy(load, cores))
     print(found.to_json() if options.json else found.text())
+    return 0
+
+
+def _save_costs(options: argparse.Namespace) -> int:
+    """Measure what attention costs on this machine, and keep it for the choice between engines."""
+    from attnmask.bench.torch_costs import entry
+    from attnmask.run.costs import keep
+
+    measured = entry(lambda name: print(f"  .. {name}", file=sys.stderr, flush=True))
+    path = keep(measured)
+    told = f"measured on {measured.source}\nwritten: {path}; it decides between engines from the next process on"
+    print(json.dumps({"written": str(path), **measured.to_json()}) if options.json else told)
     return 0
 
 
@@ -243,6 +257,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16 (default: float32)")
     command.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    command.add_argument(
+        "--save", action="store_true", help="measure what engines cost on this processor, for every later choice of one"
+    )
     _add_recipes(commands)
     return parser
 

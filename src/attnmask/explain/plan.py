@@ -15,6 +15,7 @@ from attnmask.explain.document import Document
 from attnmask.explain.parts import Part, Table, Words
 from attnmask.run.choose import engine_names, fastest, named, refusal
 from attnmask.run.contract import checked_frame, checked_mask
+from attnmask.run.costs import decided_by
 from attnmask.run.request import Request, Setting, Work
 
 LIBRARIES = ("numpy", "torch", "jax")
@@ -68,6 +69,12 @@ class Plan(Document):
         return 0.0 if self.work is None else 1 - self.work.computed / self.dense
 
     @property
+    def decided_by(self) -> str:
+        """Whose costs decided between engines; nothing where a CPU and torch are not concerned."""
+        concerned = self.request.library == "torch" and self.request.setting.device == "cpu"
+        return decided_by(self.request.processor) if concerned else ""
+
+    @property
     def title(self) -> str:
         """The mask, the sizes and the engine."""
         one, setting = self.request, self.request.setting
@@ -85,7 +92,8 @@ class Plan(Document):
         if self.work is None:
             return [Words(seen + ".")]
         computed = f"{self.work.computed:,} are computed, {100 * self.saved:.1f} % of the work is saved"
-        return [Words(f"{self.work.words}."), Words(f"{seen}, {computed}.")]
+        decided = [Words(f"Chosen by {self.decided_by}.")] if self.decided_by else []
+        return [Words(f"{self.work.words}."), Words(f"{seen}, {computed}."), *decided]
 
     def _answer(self, name: str) -> str:
         if name in self.refused:
@@ -99,7 +107,9 @@ class Plan(Document):
         work = {} if self.work is None else {"calls": self.work.calls, "what": self.work.words}
         pairs = {"visible": self.visible, "computed": self.computed, "dense": self.dense, "saved": self.saved}
         told = {"mask": repr(one.mask), "frame": repr(one.frame), "library": one.library, **sizes, **setting._asdict()}
-        return json.dumps({**told, "engine": self.engine, "refused": self.refused, **work, **pairs})
+        return json.dumps(
+            {**told, "engine": self.engine, "decided_by": self.decided_by, "refused": self.refused, **work, **pairs}
+        )
 
 
 def plan(

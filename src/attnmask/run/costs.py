@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import tempfile
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -131,6 +132,16 @@ def profile() -> Path:
     told = os.environ.get("ATTNMASK_PROFILE")
     folder = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(told) if told else Path(folder) / "attnmask" / "machine.json"
+
+
+def keep(entry: Entry) -> Path:
+    """Write the user's own entry, whole or not at all; processes that start later use it."""
+    path = profile()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".json", delete=False, encoding="utf-8") as file:
+        json.dump(entry.to_json(), file, indent=1)
+    Path(file.name).replace(path)
+    return path
 
 
 @functools.cache
