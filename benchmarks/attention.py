@@ -26,7 +26,7 @@ from torch.nn.functional import scaled_dot_product_attention
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import attnmask as am
 from attnmask.run.choose import refusal
-from attnmask.run.engines.numpy import engine as oracle
+from attnmask.run.engines.numpy import oracle
 from attnmask.run.request import request_of
 from benchmarks.attention_report import MEMORY, new_mask_figures, overhead_figures, summary, write_page
 from benchmarks.measure import interleaved, loaded, processor, save

@@ -9,7 +9,7 @@ import attnmask as am
 from attnmask.run import calls, request
 from attnmask.run.choose import refusal
 from attnmask.run.engines.flex import torch_compiled
-from attnmask.run.engines.numpy import engine as oracle
+from attnmask.run.engines.numpy import oracle
 from attnmask.run.machine import Machine
 from attnmask.run.request import request_of
 

@@ -129,7 +129,7 @@ def plan(
     >>> import attnmask as am
     >>> found = am.plan(am.causal() & am.padding([900, 500]), 1000, "numpy")
     >>> found.engine, found.work.words
-    ('numpy', '1 call of the formula with a mask of 1,000 x 1,000')
+    ('numpy', 'the formula for 16 blocks of up to 64 rows, over the keys they see')
     >>> found.refused["flex"]
     'it computes with arrays of torch, not of numpy'
     >>> f"{found.visible:,} of {found.dense:,} pairs"

@@ -59,10 +59,10 @@ def _constant(mask: Data, rows: int, step: int, *sizes: int | None) -> tuple[tup
 @functools.lru_cache(maxsize=256)
 def _found(mask: Mask, frame: Frame, rows: int, step: int) -> tuple[Chunk, ...]:
     parts = [(first, min(first + rows, frame.q_len)) for first in range(0, frame.q_len, rows)]
-    return tuple(Chunk(first, stop, *_keys(mask, frame, first, stop, step)) for first, stop in parts)
+    return tuple(Chunk(first, stop, *keys_between(mask, frame, first, stop, step)) for first, stop in parts)
 
 
-def _keys(mask: Mask, frame: Frame, first: int, stop: int, step: int) -> tuple[int, int]:
+def keys_between(mask: Mask, frame: Frame, first: int, stop: int, step: int) -> tuple[int, int]:
     """The first and last key that interval bounds cannot exclude, found by halving: bounds of a part are narrower."""
     fitted = fit(mask, frame)
     ranges = {

@@ -2,7 +2,7 @@
 
 ``engine.py`` of a folder is an ``Engine``; beside it lies all that is its own. The engine that is named as its library
 runs whatever that library can hold; it also has ``attention_weights(q, k, mask, frame, scale)``. What they are given has
-passed ``contract``; the NumPy engine is the oracle for all others.
+passed ``contract``; ``numpy/oracle.py`` is what all are tested against.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from attnmask.define.mask import Mask
 from attnmask.define.selection import Selection
 from attnmask.exchange.common import mask_of_array
 from attnmask.lower.grid import dense
-from attnmask.run.engines.numpy import engine
+from attnmask.run.engines.numpy import oracle
 
 Array = NDArray[Any]
 Bools = NDArray[np.bool_]
@@ -21,19 +21,19 @@ Bools = NDArray[np.bool_]
 
 def attention(q: Array, k: Array, v: Array, selection: Selection, frame: Frame, scale: float) -> Array:
     """Attention under the pairs that are selected."""
-    return engine.attention(q, k, v, *_taken(q, k, selection, frame, scale), scale)
+    return oracle.attention(q, k, v, *_taken(q, k, selection, frame, scale), scale)
 
 
 def attention_weights(q: Array, k: Array, selection: Selection, frame: Frame, scale: float) -> Array:
     """The softmax alone."""
-    return engine.attention_weights(q, k, *_taken(q, k, selection, frame, scale), scale)
+    return oracle.attention_weights(q, k, *_taken(q, k, selection, frame, scale), scale)
 
 
 def gradients(
     q: Array, k: Array, v: Array, grad_output: Array, selection: Selection, frame: Frame, scale: float
 ) -> tuple[Array, Array, Array]:
     """The gradients of q, k and v, the selection being constant."""
-    return engine.gradients(q, k, v, grad_output, *_taken(q, k, selection, frame, scale), scale)
+    return oracle.gradients(q, k, v, grad_output, *_taken(q, k, selection, frame, scale), scale)
 
 
 def _taken(q: Array, k: Array, selection: Selection, frame: Frame, scale: float) -> tuple[Mask, Frame]:

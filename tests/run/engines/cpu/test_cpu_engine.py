@@ -18,7 +18,7 @@ from attnmask.run.engines.cpu import engine as cpu
 from attnmask.run.engines.cpu import kernel
 from attnmask.run.engines.cpu.blocks import blocks_of
 from attnmask.run.engines.cpu.kernel import kernels
-from attnmask.run.engines.numpy import engine as oracle
+from attnmask.run.engines.numpy import oracle
 from tests.run.kinds import EXAMPLES, NAMES
 
 torch = pytest.importorskip("torch")

@@ -10,7 +10,7 @@ import attnmask as am
 from attnmask.run.choose import choose, fastest, refusal
 from attnmask.run.contract import checked_frame
 from attnmask.run.engines.flash_attn import engine
-from attnmask.run.engines.numpy import engine as oracle
+from attnmask.run.engines.numpy import oracle
 from attnmask.run.request import Request, Setting
 
 torch = pytest.importorskip("torch")

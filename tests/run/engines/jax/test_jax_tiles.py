@@ -9,7 +9,7 @@ import attnmask as am
 from attnmask.run.contract import checked_frame
 from attnmask.run.engines.jax import engine
 from attnmask.run.engines.jax import tiles as jax_tiles
-from attnmask.run.engines.numpy import engine as oracle
+from attnmask.run.engines.numpy import oracle
 from attnmask.run.request import Request
 
 jax = pytest.importorskip("jax")

@@ -8,7 +8,7 @@ import pytest
 import attnmask as am
 from attnmask.define.fit import fit
 from attnmask.run.costs import Costs
-from attnmask.run.engines.numpy import engine as oracle
+from attnmask.run.engines.numpy import oracle
 from attnmask.run.engines.torch.plan import plan
 from tests.run.kinds import EXAMPLES, NAMES, forced
 
