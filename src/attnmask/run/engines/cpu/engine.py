@@ -60,13 +60,14 @@ def work(request: Request) -> Work:
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """Every row over the keys that some row of its block sees."""
     from attnmask.run.engines.cpu import torch_operations
+    from attnmask.run.torch_careful import careful
 
     if compiling():
         number = _compiled(data_of(mask), sizes_of(frame))
     else:
         blocks = _known(mask, frame)  # held until the call is over
         number = torch_operations.number_of(blocks)
-    return torch_operations.attend(q, k, v, number, scale)
+    return careful(lambda q, k, v: torch_operations.attend(q, k, v, number, scale), q, k, v)
 
 
 _COMPILED: set[Blocks] = set()  # held as long as compiled graphs may ask for them

@@ -75,5 +75,6 @@ def _number(calls: int) -> str:
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """One call, or two where rows of padding see keys that rows before them see in a window."""
     from attnmask.run.engines.flash_attn import torch_calls
+    from attnmask.run.torch_careful import careful
 
-    return torch_calls.attend(package(), q, k, v, mask, frame, scale)
+    return careful(lambda q, k, v: torch_calls.attend(package(), q, k, v, mask, frame, scale), q, k, v)

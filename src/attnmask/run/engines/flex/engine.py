@@ -61,5 +61,6 @@ def work(request: Request) -> Work:
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """Compiled at the first call of its kind, which takes seconds; empty rows are 0 by FlexAttention's own rule."""
     from attnmask.run.engines.flex import torch_compiled
+    from attnmask.run.torch_careful import careful
 
-    return torch_compiled.attend(q, k, v, mask, frame, scale)
+    return careful(lambda q, k, v: torch_compiled.attend(q, k, v, mask, frame, scale), q, k, v)

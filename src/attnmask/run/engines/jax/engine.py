@@ -13,6 +13,7 @@ from attnmask.exchange.common import plain_in
 from attnmask.lower.grid import dense_jax
 from attnmask.run.described import native_work, whole_work
 from attnmask.run.engines.jax import tiles as jax_tiles
+from attnmask.run.jax_careful import careful
 from attnmask.run.request import Request, Work
 
 FUNCTION = "jax.nn.dot_product_attention"
@@ -40,7 +41,14 @@ def work(request: Request) -> Work:
 
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
-    """XLA's attention; causal and full attention need no mask array."""
+    """XLA's attention; causal and full attention need no mask array.
+
+    XLA multiplies hidden values by 0: NaN or infinity in them reaches all rows, unless under ``nan_safe``.
+    """
+    return careful(lambda q, k, v: _attend_under(q, k, v, mask, frame, scale), q, k, v)
+
+
+def _attend_under(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     known = plain_in(mask, frame)
     if known != "other":
         return _attend(q, k, v, scale, is_causal=known == "causal")

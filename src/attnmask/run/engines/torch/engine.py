@@ -30,6 +30,7 @@ from attnmask.run.engines.torch.dense import seen_by
 from attnmask.run.engines.torch.plan import Plan
 from attnmask.run.engines.torch.ways import Way, cheapest, planned
 from attnmask.run.request import Request, Work, request_of
+from attnmask.run.torch_careful import careful
 
 SDPA = "scaled_dot_product_attention"
 
@@ -74,6 +75,10 @@ def _plain_for_compiler(mask: Data, frame: Data) -> str:
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """The cheapest exact way to run the mask."""
+    return careful(lambda q, k, v: _attend(q, k, v, mask, frame, scale), q, k, v)
+
+
+def _attend(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     grouped = index(q.shape[1]) != index(k.shape[1])  # index() because torch.compile may hold sizes open
     if compiling():
         known = _plain_for_compiler(data_of(mask), sizes_of(frame))
