@@ -19,11 +19,11 @@ def careful(call: Callable[[Any, Any, Any], Any], q: Any, k: Any, v: Any, plain:
     """
     if not always():
         return call(q, k, v)
-    lost_q, lost_k, lost_v = (~jnp.isfinite(array).all(-1, keepdims=True) for array in (q, k, v))
+    lost_q, lost_k, lost_v = (~jnp.isfinite(array).all(axis=-1, keepdims=True) for array in (q, k, v))
     q, k, v = (jnp.where(jnp.isfinite(array), array, 0) for array in (q, k, v))
     codes = jnp.concatenate([lost_k | lost_v, jnp.ones_like(lost_k)], -1).astype(q.dtype)
-    equal = (jnp.zeros((*array.shape[:3], COLUMNS), q.dtype) for array in (q, k))
-    found = (plain or call)(*equal, codes) > 0  # the means of the codes over what each row sees
+    equal_q, equal_k = (jnp.zeros((*array.shape[:3], COLUMNS), q.dtype) for array in (q, k))
+    found = (plain or call)(equal_q, equal_k, codes) > 0  # the means of the codes over what each row sees
     lost = found[..., :1] | (found[..., 1:] & lost_q)
     result = call(q, k, v)
     if isinstance(result, tuple):

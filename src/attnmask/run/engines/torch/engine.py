@@ -75,6 +75,8 @@ def _plain_for_compiler(mask: Data, frame: Data) -> str:
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """The cheapest exact way to run the mask."""
+    if not scale > 0:  # torch's kernel for CPUs scales the -inf of its is_causal: 0 times that is NaN
+        q, scale = (-q, -scale) if scale < 0 else (q * 0.0, 1.0)
     return careful(lambda q, k, v: _attend(q, k, v, mask, frame, scale), q, k, v)
 
 
