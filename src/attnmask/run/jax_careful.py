@@ -29,3 +29,16 @@ def careful(call: Callable[[Any, Any, Any], Any], q: Any, k: Any, v: Any, plain:
     if isinstance(result, tuple):
         return jnp.where(lost, jnp.nan, result[0]), *(jnp.where(lost[..., 0], jnp.nan, other) for other in result[1:])
     return jnp.where(lost, jnp.nan, result)
+
+
+def parted(q: Any, k: Any) -> tuple[Any, Any, Any]:
+    """Under ``nan_safe`` with zeros for what is not finite, and where that makes scores NaN; else as they are, and None."""
+    if not always():
+        return q, k, None
+    lost = lost_rows(q, q) | lost_rows(k, q).swapaxes(2, 3)
+    return jnp.where(jnp.isfinite(q), q, 0), jnp.where(jnp.isfinite(k), k, 0), lost
+
+
+def lost_rows(array: Any, q: Any) -> Any:
+    """The queries, keys or values of each query head that are not finite (batch, heads, length, 1)."""
+    return jnp.repeat(~jnp.isfinite(array).all(axis=-1, keepdims=True), q.shape[1] // array.shape[1], axis=1)

@@ -44,6 +44,20 @@ def careful(call: Attend, q: Any, k: Any, v: Any, plain: Attend | None = None) -
     return result if all(part.all() for part in seen) else _again(call, plain or call, (q, k, v), seen)
 
 
+def parted(q: Any, k: Any) -> tuple[Any, Any, Any]:
+    """Queries and keys with zeros for what is not finite, and where that makes scores NaN; None where nothing does."""
+    if not doubtful(q, k):
+        return q, k, None
+    lost_q, lost_k = (~array.isfinite().all(-1, keepdim=True) for array in (q, k))
+    of_keys = lost_k.repeat_interleave(q.shape[1] // k.shape[1], 1).transpose(2, 3)
+    return torch.where(q.isfinite(), q, 0.0), torch.where(k.isfinite(), k, 0.0), lost_q | of_keys
+
+
+def doubtful(*arrays: Any) -> bool:
+    """Whether something is not finite, or must be treated so."""
+    return always() or (may_look(arrays[0]) and not finite(*arrays))
+
+
 def may_look(array: Any) -> bool:
     """Whether numbers can be looked at, without waiting for a GPU: nobody records or transforms the operations."""
     return not (

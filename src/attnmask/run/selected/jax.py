@@ -13,7 +13,9 @@ from attnmask.define.frame import Frame
 from attnmask.define.selection import Selection
 from attnmask.lower.arrays import evaluate
 from attnmask.lower.grid import dense, fits_jax
+from attnmask.run.careful import always
 from attnmask.run.chunks import rows_of
+from attnmask.run.jax_careful import lost_rows, parted
 
 
 def attention(q: Any, k: Any, v: Any, selection: Selection, frame: Frame, scale: float) -> Any:
@@ -22,7 +24,11 @@ def attention(q: Any, k: Any, v: Any, selection: Selection, frame: Frame, scale:
 
     def attend(q: Any, first: Any) -> Any:
         weights = _weights(q, k, first, selection, frame, scale)
-        output = _product(_by_key_head(weights, k), v)
+        values = v
+        if always():  # a value that is not finite reaches the rows that take it
+            lost = lost_rows(v, q).swapaxes(2, 3)
+            weights, values = jnp.where(lost & (weights > 0), jnp.nan, weights), jnp.where(jnp.isfinite(v), v, 0)
+        output = _product(_by_key_head(weights, k), values)
         return output.reshape(*q.shape[:3], v.shape[3]).astype(q.dtype)
 
     if rows == frame.q_len:
@@ -42,7 +48,9 @@ def attention_weights(q: Any, k: Any, selection: Selection, frame: Frame, scale:
 
 def _weights(q: Any, k: Any, first: Any, selection: Selection, frame: Frame, scale: float) -> Any:
     """The weights of the queries from ``first`` on (batch, heads, rows, kv_len), in at least 32 bits."""
+    q, k, lost = parted(q, k)
     scores = _product(_by_key_head(q, k), k.swapaxes(2, 3)).reshape(*q.shape[:3], k.shape[2]) * scale
+    scores = scores if lost is None else jnp.where(lost, jnp.nan, scores)
     visible = jnp.broadcast_to(_visible(selection, fit(selection.mask, frame), first, q.shape[2]), scores.shape)
     taken, constant = visible, jax.lax.stop_gradient(scores)
     for rule in selection.rules:
@@ -50,7 +58,7 @@ def _weights(q: Any, k: Any, first: Any, selection: Selection, frame: Frame, sca
     nothing = ~taken.any(-1, keepdims=True)
     # scores of hidden keys are replaced before softmax, also where a row takes nothing: they may be NaN
     weights = jax.nn.softmax(jnp.where(taken, scores, jnp.where(nothing, 0.0, -jnp.inf)), axis=-1)
-    return jnp.where(nothing, 0.0, weights)
+    return jnp.where(nothing if lost is None else ~taken, 0.0, weights)
 
 
 def _product(x: Any, y: Any) -> Any:

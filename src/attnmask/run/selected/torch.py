@@ -19,6 +19,7 @@ from attnmask.lower.arrays import evaluate
 from attnmask.run.chunks import Chunk, chunks, rows_of
 from attnmask.run.compiled import opaque
 from attnmask.run.engines.torch.dense import traced
+from attnmask.run.torch_careful import doubtful, parted
 from attnmask.run.torch_tensors import autocast, autocast_is_on
 
 
@@ -27,6 +28,9 @@ def attention(q: Any, k: Any, v: Any, selection: Selection, frame: Frame, scale:
 
     def attend(q: Any, k: Any, v: Any, chunk: Chunk) -> Any:
         weights = _weights(q, k, chunk, selection, frame, scale)
+        if doubtful(v):  # a value that is not finite reaches the rows that take it
+            lost = ~v.isfinite().all(-1, keepdim=True).repeat_interleave(q.shape[1] // k.shape[1], 1).transpose(2, 3)
+            weights, v = weights.masked_fill(lost & (weights > 0), math.nan), torch.where(v.isfinite(), v, 0.0)
         return _by_key_head(weights, k).matmul(v.to(weights.dtype)).reshape(*q.shape[:3], v.shape[3]).to(q.dtype)
 
     q, k, v = (autocast(array) for array in (q, k, v))
@@ -70,14 +74,17 @@ def _of_chunk(chunk: Chunk, q: Any, k: Any, v: Any) -> tuple[Any, Any, Any]:
 def _weights(q: Any, k: Any, chunk: Chunk, selection: Selection, frame: Frame, scale: float) -> Any:
     """The weights of a chunk (batch, heads, rows, keys), in at least 32 bits: ranks must not be rounded to bfloat16."""
     dtype = torch.promote_types(q.dtype, torch.float32)
+    q, k, lost = parted(q, k)
     scores = _by_key_head(q.to(dtype) * scale, k).matmul(k.to(dtype).transpose(2, 3)).reshape(*q.shape[:3], k.shape[2])
+    if lost is not None:
+        scores = scores.masked_fill(lost, math.nan)
     taken = visible = _visible(selection, chunk, frame, q)
     for rule in selection.rules:
         taken = taken & RULES[rule.name](scores.detach(), visible, *rule.args)
     nothing = ~taken.any(-1, keepdim=True)
     # scores of hidden keys are replaced before softmax, also where a row takes nothing: they may be NaN
     weights = scores.masked_fill(~taken, -math.inf).masked_fill(nothing, 0.0).softmax(-1)
-    return weights.masked_fill(nothing, 0.0)
+    return weights.masked_fill(nothing if lost is None else ~taken, 0.0)
 
 
 def _by_key_head(array: Any, k: Any) -> Any:

@@ -59,7 +59,11 @@ def work(request: Request) -> Work:
 
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
-    """Compiled at the first call of its kind, which takes seconds; empty rows are 0 by FlexAttention's own rule."""
+    """Compiled at the first call of its kind, which takes seconds; empty rows are 0 by FlexAttention's own rule.
+
+    It multiplies hidden values of a block by 0: on a GPU, NaN or infinity in them reaches all rows of the block, unless
+    under ``nan_safe``.
+    """
     from attnmask.run.engines.flex import torch_compiled
     from attnmask.run.torch_careful import careful
 

@@ -30,7 +30,7 @@ from attnmask.run.engines.torch.dense import seen_by
 from attnmask.run.engines.torch.plan import Plan
 from attnmask.run.engines.torch.ways import Way, cheapest, planned
 from attnmask.run.request import Request, Work, request_of
-from attnmask.run.torch_careful import careful
+from attnmask.run.torch_careful import careful, parted
 
 SDPA = "scaled_dot_product_attention"
 
@@ -111,7 +111,12 @@ def _masked(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float, grou
 def attention_weights(q: Any, k: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """The softmax alone, with all scores in memory."""
     visible, empty = seen_by(mask, frame, q, torch.bool)
+    q, k, lost = parted(q, k)
     keys = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
     scores = (q * scale) @ keys.transpose(2, 3)
+    if lost is not None:
+        scores = scores.masked_fill(lost if empty is None else lost & ~empty, math.nan)
     weights = torch.softmax(torch.where(visible, scores, -math.inf), dim=-1)
+    if lost is not None:
+        weights = torch.where(visible, weights, 0.0)
     return weights if empty is None else torch.where(empty, 0.0, weights)
