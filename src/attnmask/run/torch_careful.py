@@ -15,6 +15,7 @@ import torch
 from attnmask.lower.arrays import faked
 from attnmask.run.careful import always
 from attnmask.run.compiled import compiling
+from attnmask.run.torch_forked import one_thread_after_fork
 
 COLUMNS = 16  # numbers per value, at least, that every kernel takes
 
@@ -31,6 +32,7 @@ def careful(call: Attend, q: Any, k: Any, v: Any, plain: Attend | None = None) -
         v: values.
         plain: the same without dropout, where ``call`` has it.
     """
+    one_thread_after_fork()
     if always():
         return _without_looking(call, plain or call, q, k, v)
     result = call(q, k, v)
@@ -46,6 +48,7 @@ def careful(call: Attend, q: Any, k: Any, v: Any, plain: Attend | None = None) -
 
 def parted(q: Any, k: Any) -> tuple[Any, Any, Any]:
     """Queries and keys with zeros for what is not finite, and where that makes scores NaN; None where nothing does."""
+    one_thread_after_fork()
     if not doubtful(q, k):
         return q, k, None
     lost_q, lost_k = (~array.isfinite().all(-1, keepdim=True) for array in (q, k))

@@ -20,6 +20,7 @@ from attnmask.run.chunks import Chunk, chunks, rows_of
 from attnmask.run.compiled import opaque
 from attnmask.run.engines.torch.dense import traced
 from attnmask.run.torch_careful import doubtful, parted
+from attnmask.run.torch_forked import one_thread_after_fork
 from attnmask.run.torch_tensors import autocast, autocast_is_on
 
 
@@ -33,6 +34,7 @@ def attention(q: Any, k: Any, v: Any, selection: Selection, frame: Frame, scale:
             weights, v = weights.masked_fill(lost & (weights > 0), math.nan), torch.where(v.isfinite(), v, 0.0)
         return _by_key_head(weights, k).matmul(v.to(weights.dtype)).reshape(*q.shape[:3], v.shape[3]).to(q.dtype)
 
+    one_thread_after_fork()
     q, k, v = (autocast(array) for array in (q, k, v))
     copies = index(q.shape[0]) * index(q.shape[1])  # index() because torch.compile may hold sizes open
     parts = chunks(selection.mask, frame, rows_of(copies, frame), step_of(selection))

@@ -110,8 +110,8 @@ def _masked(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float, grou
 
 def attention_weights(q: Any, k: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """The softmax alone, with all scores in memory."""
-    visible, empty = seen_by(mask, frame, q, torch.bool)
     q, k, lost = parted(q, k)
+    visible, empty = seen_by(mask, frame, q, torch.bool)
     keys = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
     scores = (q * scale) @ keys.transpose(2, 3)
     if lost is not None:
