@@ -148,6 +148,7 @@ PUBLIC = [
     "maximum",
     "media",
     "minimum",
+    "nan_safe",
     "nothing",
     "padding",
     "parse",

@@ -81,6 +81,7 @@ from attnmask.lower.lowering import lower as lower
 # 4 run: form + q, k, v -> output
 from attnmask.run.attention import attention as attention
 from attnmask.run.attention import attention_weights as attention_weights
+from attnmask.run.careful import nan_safe as nan_safe
 
 # 5 verify: does a model leak?
 from attnmask.verify import testing as testing

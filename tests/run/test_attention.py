@@ -6,6 +6,7 @@ import pytest
 
 import attnmask as am
 from attnmask.errors import FrameError, InputError
+from attnmask.run.engines.numpy import oracle
 
 torch = pytest.importorskip("torch")
 jnp = pytest.importorskip("jax.numpy")
@@ -249,3 +250,22 @@ def test_numpy_needs_no_framework():
         "sys.exit(bool({'torch', 'jax', 'tensorflow'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("mask", [am.causal(), am.causal() & am.documents(lengths=[40, 24]), am.window(3) & (am.q > 1)])
+@pytest.mark.usefixtures("_each_engine")
+def test_scales_that_are_not_positive(mask, dtype, scale):
+    """torch's kernel for the CPU multiplies the -inf of its is_causal by the scale."""
+    torch = pytest.importorskip("torch")
+    frame, dtype = am.Frame(64), getattr(torch, dtype)
+    arrays = torch.randn(4, 2, 2, 64, 8, generator=torch.Generator().manual_seed(0)).to(dtype)
+    given = [array.clone().requires_grad_() for array in arrays[:3]]
+    output = am.attention(*given, mask, scale=scale)
+    found = output, *torch.autograd.grad(output, given, arrays[3])
+    exact = arrays.double().numpy()
+    right = oracle.attention(*exact[:3], mask, frame, scale), *oracle.gradients(*exact, mask, frame, scale)
+    allowed = 60 * torch.finfo(dtype).eps
+    for one, other in zip(found, right, strict=True):
+        np.testing.assert_allclose(one.detach().double().numpy(), other, rtol=allowed, atol=allowed)

@@ -46,6 +46,10 @@ def attention(
     >>> np.allclose(share * first + (1 - share) * rest, am.attention(q, k, v))
     True
 
+    NaN or infinity in a hidden key or value, as in a cache that was never written, reaches no row that does not see it:
+    with NumPy, and with torch on the CPU. On a GPU, in compiled programs and with JAX, where a framework's kernel
+    multiplies it by 0 and gives NaN, call it under ``am.nan_safe()``.
+
     Under ``torch.compile`` the mask is a constant: another mask compiles again. Where masks change with every batch,
     pass ``am.export(mask, "torch.sdpa", frame)`` into the compiled function instead. A program of ``torch.export``,
     ``torch.jit.trace``, AOTInductor or ONNX holds the mask, for the lengths it was recorded with, and needs no attnmask;

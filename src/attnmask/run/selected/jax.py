@@ -13,7 +13,9 @@ from attnmask.define.frame import Frame
 from attnmask.define.selection import Selection
 from attnmask.lower.arrays import evaluate
 from attnmask.lower.grid import dense, fits_jax
+from attnmask.run.careful import always
 from attnmask.run.chunks import rows_of
+from attnmask.run.jax_careful import lost_rows, parted
 
 
 def attention(q: Any, k: Any, v: Any, selection: Selection, frame: Frame, scale: float) -> Any:
@@ -30,9 +32,12 @@ def _attended(q: Any, k: Any, v: Any, selection: Selection, frame: Frame, scale:
     rows = rows_of(q.shape[0] * q.shape[1], frame)
 
     def attend(q: Any, first: Any) -> tuple[Any, Any]:
-        scores, nothing = _scores(q, k, first, selection, frame, scale)
-        weights = jnp.where(nothing, 0.0, jax.nn.softmax(scores, axis=-1))
-        output = _product(_by_key_head(weights, k), v)
+        scores, nothing, hidden = _scores(q, k, first, selection, frame, scale)
+        weights, values = jnp.where(hidden, 0.0, jax.nn.softmax(scores, axis=-1)), v
+        if always():  # a value that is not finite reaches the rows that take it
+            lost = lost_rows(v, q).swapaxes(2, 3)
+            weights, values = jnp.where(lost & (weights > 0), jnp.nan, weights), jnp.where(jnp.isfinite(v), v, 0)
+        output = _product(_by_key_head(weights, k), values)
         lse = jnp.where(nothing[..., 0], -jnp.inf, jax.nn.logsumexp(scores, axis=-1))
         return output.reshape(*q.shape[:3], v.shape[3]).astype(q.dtype), lse
 
@@ -50,23 +55,26 @@ def _attended(q: Any, k: Any, v: Any, selection: Selection, frame: Frame, scale:
 
 def attention_weights(q: Any, k: Any, selection: Selection, frame: Frame, scale: float) -> Any:
     """The softmax alone, with all weights in memory."""
-    scores, nothing = _scores(q, k, 0, selection, frame, scale)
-    return jnp.where(nothing, 0.0, jax.nn.softmax(scores, axis=-1)).astype(q.dtype)
+    scores, _, hidden = _scores(q, k, 0, selection, frame, scale)
+    return jnp.where(hidden, 0.0, jax.nn.softmax(scores, axis=-1)).astype(q.dtype)
 
 
-def _scores(q: Any, k: Any, first: Any, selection: Selection, frame: Frame, scale: float) -> tuple[Any, Any]:
+def _scores(q: Any, k: Any, first: Any, selection: Selection, frame: Frame, scale: float) -> tuple[Any, Any, Any]:
     """The scores of the queries from ``first`` on (batch, heads, rows, kv_len), in at least 32 bits: -inf where not taken.
 
-    And the rows that take nothing, whose scores are 0.
+    And the rows that take nothing, whose scores are 0; and where no weight is.
     """
+    q, k, lost = parted(q, k)
     scores = _product(_by_key_head(q, k), k.swapaxes(2, 3)).reshape(*q.shape[:3], k.shape[2]) * scale
+    scores = scores if lost is None else jnp.where(lost, jnp.nan, scores)
     visible = jnp.broadcast_to(_visible(selection, fit(selection.mask, frame), first, q.shape[2]), scores.shape)
     taken, constant = visible, jax.lax.stop_gradient(scores)
     for rule in selection.rules:
         taken = taken & RULES[rule.name](constant, visible, *rule.args)
     nothing = ~taken.any(-1, keepdims=True)
     # scores of hidden keys are replaced before softmax, also where a row takes nothing: they may be NaN
-    return jnp.where(taken, scores, jnp.where(nothing, 0.0, -jnp.inf)), nothing
+    scores = jnp.where(taken, scores, jnp.where(nothing, 0.0, -jnp.inf))
+    return scores, nothing, nothing if lost is None else ~taken
 
 
 def _product(x: Any, y: Any) -> Any:

@@ -17,6 +17,8 @@ from attnmask.define.selection import Selection
 from attnmask.lower.arrays import evaluate
 from attnmask.run.chunks import Chunk, chunks, rows_of
 from attnmask.run.compiled import fitted
+from attnmask.run.torch_careful import doubtful, parted
+from attnmask.run.torch_forked import one_thread_after_fork
 from attnmask.run.torch_tensors import autocast, autocast_is_on
 
 
@@ -35,11 +37,15 @@ def _attended(
     q: Any, k: Any, v: Any, selection: Selection, frame: Frame, scale: float, with_lse: bool = False
 ) -> list[Any]:
     def attend(q: Any, k: Any, v: Any, chunk: Chunk) -> tuple[Any, ...]:
-        scores, nothing = _scores(q, k, chunk, selection, frame, scale)
-        weights = scores.softmax(-1).masked_fill(nothing, 0.0)
+        scores, nothing, hidden = _scores(q, k, chunk, selection, frame, scale)
+        weights = scores.softmax(-1).masked_fill(hidden, 0.0)
+        if doubtful(v):  # a value that is not finite reaches the rows that take it
+            lost = ~v.isfinite().all(-1, keepdim=True).repeat_interleave(q.shape[1] // k.shape[1], 1).transpose(2, 3)
+            weights, v = weights.masked_fill(lost & (weights > 0), math.nan), torch.where(v.isfinite(), v, 0.0)
         output = _by_key_head(weights, k).matmul(v.to(weights.dtype)).reshape(*q.shape[:3], v.shape[3]).to(q.dtype)
         return (output, scores.logsumexp(-1).masked_fill(nothing[..., 0], -math.inf)) if with_lse else (output,)
 
+    one_thread_after_fork()
     q, k, v = (autocast(array) for array in (q, k, v))
     copies = index(q.shape[0]) * index(q.shape[1])  # index() because torch.compile may hold sizes open
     parts = chunks(selection.mask, frame, rows_of(copies, frame), step_of(selection))
@@ -54,8 +60,8 @@ def attention_weights(q: Any, k: Any, selection: Selection, frame: Frame, scale:
     q, k = autocast(q), autocast(k)
     everything = Chunk(0, frame.q_len, 0, frame.kv_len)
     with _no_autocast(q):
-        scores, nothing = _scores(q, k, everything, selection, frame, scale)
-        return scores.softmax(-1).masked_fill(nothing, 0.0).to(q.dtype)
+        scores, _, hidden = _scores(q, k, everything, selection, frame, scale)
+        return scores.softmax(-1).masked_fill(hidden, 0.0).to(q.dtype)
 
 
 def step_of(selection: Selection) -> int:
@@ -79,19 +85,22 @@ def _of_chunk(chunk: Chunk, q: Any, k: Any, v: Any) -> tuple[Any, Any, Any]:
     return q.narrow(2, chunk.first, chunk.stop - chunk.first), k.narrow(*keys), v.narrow(*keys)
 
 
-def _scores(q: Any, k: Any, chunk: Chunk, selection: Selection, frame: Frame, scale: float) -> tuple[Any, Any]:
-    """The scores of a chunk (batch, heads, rows, keys), -inf where not taken, and the rows that take nothing, 0 there.
+def _scores(q: Any, k: Any, chunk: Chunk, selection: Selection, frame: Frame, scale: float) -> tuple[Any, ...]:
+    """The scores of a chunk (batch, heads, rows, keys), -inf where not taken; the rows that take nothing, 0 there; no weight.
 
     They have at least 32 bits: ranks must not be rounded to bfloat16.
     """
     dtype = torch.promote_types(q.dtype, torch.float32)
+    q, k, lost = parted(q, k)
     scores = _by_key_head(q.to(dtype) * scale, k).matmul(k.to(dtype).transpose(2, 3)).reshape(*q.shape[:3], k.shape[2])
+    if lost is not None:
+        scores = scores.masked_fill(lost, math.nan)
     taken = visible = _visible(selection, chunk, frame, q)
     for rule in selection.rules:
         taken = taken & RULES[rule.name](scores.detach(), visible, *rule.args)
     nothing = ~taken.any(-1, keepdim=True)
     # scores of hidden keys are replaced before softmax, also where a row takes nothing: they may be NaN
-    return scores.masked_fill(~taken, -math.inf).masked_fill(nothing, 0.0), nothing
+    return scores.masked_fill(~taken, -math.inf).masked_fill(nothing, 0.0), nothing, nothing if lost is None else ~taken
 
 
 def _by_key_head(array: Any, k: Any) -> Any:

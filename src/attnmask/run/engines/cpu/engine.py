@@ -59,17 +59,27 @@ def work(request: Request) -> Work:
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """Every row over the keys that some row of its block sees."""
-    return attention_lse(q, k, v, mask, frame, scale)[0]
+    output: Any = _careful(q, k, v, mask, frame, scale, slice(1))[0]
+    return output
 
 
-def attention_lse(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> tuple[Any, Any]:
+def attention_lse(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> tuple[Any, ...]:
     """The output, and the log-sum-exp of the scores of each row."""
-    from attnmask.run.engines.cpu import torch_operations
+    return _careful(q, k, v, mask, frame, scale, slice(2))
 
-    if compiling():
-        return torch_operations.attend(q, k, v, _text(data_of(mask), sizes_of(frame)), scale)
-    blocks = _known(mask, frame)  # held until the call is over
-    return torch_operations.attend(q, k, v, torch_operations.number_of(blocks), scale)
+
+def _careful(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float, parts: slice) -> tuple[Any, ...]:
+    from attnmask.run.engines.cpu import torch_operations
+    from attnmask.run.torch_careful import careful
+
+    blocks = None if compiling() else _known(mask, frame)  # held until the call is over
+    told = _text(data_of(mask), sizes_of(frame)) if blocks is None else torch_operations.number_of(blocks)
+
+    def attend(q: Any, k: Any, v: Any) -> tuple[Any, ...]:
+        return torch_operations.attend(q, k, v, told, scale)[parts]
+
+    result: tuple[Any, ...] = careful(attend, q, k, v, plain=lambda q, k, v: attend(q, k, v)[0])
+    return result
 
 
 _text = constant_when_compiled(text_of)  # what a program holds

@@ -75,13 +75,19 @@ def _number(calls: int) -> str:
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """One call, or two where rows of padding see keys that rows before them see in a window."""
-    return attention_lse(q, k, v, mask, frame, scale, False)[0]
-
-
-def attention_lse(
-    q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float, with_lse: bool = True
-) -> tuple[Any, Any]:
-    """FlashAttention's own log-sum-exp beside the output; without it, None."""
     from attnmask.run.engines.flash_attn import torch_calls
+    from attnmask.run.torch_careful import careful
 
-    return torch_calls.attend(package(), q, k, v, mask, frame, scale, with_lse)
+    return careful(lambda q, k, v: torch_calls.attend(package(), q, k, v, mask, frame, scale, False)[0], q, k, v)
+
+
+def attention_lse(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> tuple[Any, Any]:
+    """FlashAttention's own log-sum-exp beside the output."""
+    from attnmask.run.engines.flash_attn import torch_calls
+    from attnmask.run.torch_careful import careful
+
+    def attend(q: Any, k: Any, v: Any, with_lse: bool = True) -> tuple[Any, Any]:
+        return torch_calls.attend(package(), q, k, v, mask, frame, scale, with_lse)
+
+    result: tuple[Any, Any] = careful(attend, q, k, v, plain=lambda q, k, v: attend(q, k, v, False)[0])
+    return result

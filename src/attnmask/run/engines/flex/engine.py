@@ -60,14 +60,24 @@ def work(request: Request) -> Work:
 
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
-    """Compiled at the first call of its kind, which takes seconds; empty rows are 0 by FlexAttention's own rule."""
-    return attention_lse(q, k, v, mask, frame, scale, False)[0]
+    """Compiled at the first call of its kind, which takes seconds; empty rows are 0 by FlexAttention's own rule.
 
-
-def attention_lse(
-    q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float, with_lse: bool = True
-) -> tuple[Any, Any]:
-    """FlexAttention's own log-sum-exp beside the output; without it, None."""
+    It multiplies hidden values of a block by 0: on a GPU, NaN or infinity in them reaches all rows of the block, unless
+    under ``nan_safe``.
+    """
     from attnmask.run.engines.flex import torch_compiled
+    from attnmask.run.torch_careful import careful
 
-    return torch_compiled.attend(q, k, v, mask, frame, scale, with_lse)
+    return careful(lambda q, k, v: torch_compiled.attend(q, k, v, mask, frame, scale, False)[0], q, k, v)
+
+
+def attention_lse(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> tuple[Any, Any]:
+    """FlexAttention's own log-sum-exp beside the output."""
+    from attnmask.run.engines.flex import torch_compiled
+    from attnmask.run.torch_careful import careful
+
+    def attend(q: Any, k: Any, v: Any, with_lse: bool = True) -> tuple[Any, Any]:
+        return torch_compiled.attend(q, k, v, mask, frame, scale, with_lse)
+
+    result: tuple[Any, Any] = careful(attend, q, k, v, plain=lambda q, k, v: attend(q, k, v, False)[0])
+    return result

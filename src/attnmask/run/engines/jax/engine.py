@@ -14,6 +14,7 @@ from attnmask.exchange.common import plain_in
 from attnmask.lower.grid import dense_jax
 from attnmask.run.described import native_work, whole_work
 from attnmask.run.engines.jax import tiles as jax_tiles
+from attnmask.run.jax_careful import careful, parted
 from attnmask.run.request import Request, Work
 from attnmask.run.selected import jax as selected
 
@@ -42,7 +43,14 @@ def work(request: Request) -> Work:
 
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
-    """XLA's attention; causal and full attention need no mask array."""
+    """XLA's attention; causal and full attention need no mask array.
+
+    XLA multiplies hidden values by 0: NaN or infinity in them reaches all rows, unless under ``nan_safe``.
+    """
+    return careful(lambda q, k, v: _attend_under(q, k, v, mask, frame, scale), q, k, v)
+
+
+def _attend_under(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     known = plain_in(mask, frame)
     if known != "other":
         return _attend(q, k, v, scale, is_causal=known == "causal")
@@ -60,10 +68,12 @@ def attention_lse(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float
 def attention_weights(q: Any, k: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """The softmax alone, with all scores in memory."""
     visible, empty = _visible(mask, frame)
+    q, k, lost = parted(q, k)
     keys = jnp.repeat(k, q.shape[1] // k.shape[1], axis=1)
     scores = (q * scale) @ keys.swapaxes(2, 3)
+    scores = scores if lost is None else jnp.where(lost & ~empty, jnp.nan, scores)
     weights = jax.nn.softmax(jnp.where(visible, scores, -jnp.inf), axis=-1)
-    return jnp.where(empty, 0.0, weights)
+    return jnp.where(empty if lost is None else empty | ~visible, 0.0, weights)
 
 
 def _visible(mask: Mask, frame: Frame) -> tuple[Any, Any]:

@@ -32,6 +32,7 @@ from attnmask.run.engines.torch.sdpa import scaled_dot_product_attention
 from attnmask.run.engines.torch.ways import Way, cheapest, planned
 from attnmask.run.request import Request, Work, request_of
 from attnmask.run.selected import torch as selected
+from attnmask.run.torch_careful import careful, parted
 
 SDPA = "scaled_dot_product_attention"
 
@@ -76,6 +77,12 @@ def _plain_for_compiler(mask: Data, frame: Data) -> str:
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """The cheapest exact way to run the mask."""
+    if not scale > 0:  # torch's kernel for CPUs scales the -inf of its is_causal: 0 times that is NaN
+        q, scale = (-q, -scale) if scale < 0 else (q * 0.0, 1.0)
+    return careful(lambda q, k, v: _attend(q, k, v, mask, frame, scale), q, k, v)
+
+
+def _attend(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     grouped = index(q.shape[1]) != index(k.shape[1])  # index() because torch.compile may hold sizes open
     if compiling():
         known = _plain_for_compiler(data_of(mask), sizes_of(frame))
@@ -112,8 +119,13 @@ def attention_lse(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float
 
 def attention_weights(q: Any, k: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """The softmax alone, with all scores in memory."""
+    q, k, lost = parted(q, k)
     visible, empty = seen_by(mask, frame, q, torch.bool)
     keys = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
     scores = (q * scale) @ keys.transpose(2, 3)
+    if lost is not None:
+        scores = scores.masked_fill(lost if empty is None else lost & ~empty, math.nan)
     weights = torch.softmax(torch.where(visible, scores, -math.inf), dim=-1)
+    if lost is not None:
+        weights = torch.where(visible, weights, 0.0)
     return weights if empty is None else torch.where(empty, 0.0, weights)
