@@ -158,6 +158,24 @@ def test_halves_of_the_keys_merge_to_the_whole(engine):
     np.testing.assert_allclose(total, np.asarray(whole), atol=1e-5)
 
 
+@pytest.mark.parametrize("engine", ["numpy", "torch", CPU])
+def test_what_is_hidden_and_not_finite_reaches_no_log_sum_exp(engine):
+    q, k, v = inputs()
+    mask = am.causal() & am.window(9)
+    arrays = [CONVERT[engine](array) for array in (q, k, v)]
+    right = am.attention(*arrays, mask, frame=FRAME, engine=engine, return_lse=True)
+    k[:, :, 40], v[:, :, 45] = np.nan, np.nan
+    arrays = [CONVERT[engine](array) for array in (q, k, v)]
+    output, lse = (np.asarray(x) for x in am.attention(*arrays, mask, frame=FRAME, engine=engine, return_lse=True))
+    place = np.arange(Q_LEN) + KV_LEN - Q_LEN
+    of_key, of_value = (place >= 40) & (place <= 49), (place >= 45) & (place <= 54)
+    assert np.isnan(lse[:, :, of_key]).all()
+    assert np.isnan(output[:, :, of_key | of_value]).all()
+    np.testing.assert_allclose(lse[:, :, ~of_key], np.asarray(right[1])[:, :, ~of_key], atol=1e-5)
+    clean = ~(of_key | of_value)
+    np.testing.assert_allclose(output[:, :, clean], np.asarray(right[0])[:, :, clean], atol=1e-6)
+
+
 @pytest.mark.usefixtures("_fresh_compiler")
 @pytest.mark.parametrize("engine", [None, "torch", CPU])
 def test_compiled_and_exported(engine):

@@ -59,8 +59,7 @@ def work(request: Request) -> Work:
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """Every row over the keys that some row of its block sees."""
-    output: Any = _careful(q, k, v, mask, frame, scale, slice(1))[0]
-    return output
+    return _careful(q, k, v, mask, frame, scale, slice(1))[0]
 
 
 def attention_lse(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> tuple[Any, ...]:
@@ -76,7 +75,8 @@ def _careful(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float, par
     told = _text(data_of(mask), sizes_of(frame)) if blocks is None else torch_operations.number_of(blocks)
 
     def attend(q: Any, k: Any, v: Any) -> tuple[Any, ...]:
-        return torch_operations.attend(q, k, v, told, scale)[parts]
+        results: tuple[Any, ...] = torch_operations.attend(q, k, v, told, scale)[parts]
+        return results
 
     result: tuple[Any, ...] = careful(attend, q, k, v, plain=lambda q, k, v: attend(q, k, v)[0])
     return result
