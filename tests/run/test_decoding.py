@@ -17,7 +17,7 @@ from attnmask.define.fit import fit
 from attnmask.errors import FrameError
 from attnmask.run import calls, visible
 from attnmask.run.engines.torch import dense, plan, ways
-from tests.run.engines.test_conformance import examples as mask_examples
+from tests.run.test_conformance import examples as mask_examples
 
 jax = pytest.importorskip("jax")
 

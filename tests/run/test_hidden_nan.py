@@ -143,7 +143,7 @@ def test_jax_by_the_switch(mask, frame):
 @EACH
 def test_flex_by_the_switch(mask, frame, monkeypatch):
     from attnmask.run.engines.flex import engine, torch_compiled
-    from tests.run.engines.test_conformance import flex_attention, uncompiled
+    from tests.run.test_conformance import flex_attention, uncompiled
 
     monkeypatch.setattr(flex_attention, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)
     monkeypatch.setattr(torch_compiled, "_compiled", uncompiled)

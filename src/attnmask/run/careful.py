@@ -14,8 +14,8 @@ def nan_safe() -> Iterator[None]:
 
     They stand in a cache or in padding that was never written, and 0 times NaN is NaN. Tensors on the CPU are always
     kept safe, by a second pass where a result is not finite. With JAX, on a GPU and in compiled programs no result can
-    be looked at without waiting for it: there this switch cleans all keys and values, for about a third more time. A row
-    that sees NaN or infinity, or is not finite itself, is NaN.
+    be looked at without waiting for it: there this switch cleans all keys and values, and a second, narrower call says
+    which rows see some of it: these are NaN, as are rows that are not finite themselves.
 
     It counts when a function is traced: for ``jax.jit``, call it inside of the function.
 
