@@ -15,7 +15,8 @@ import torch
 import attnmask as am
 from attnmask.define.fit import fit
 from attnmask.errors import FrameError
-from attnmask.run import calls, visible
+from attnmask.lower import visible
+from attnmask.run import calls
 from attnmask.run.engines.torch import dense, plan, ways
 from tests.run.test_conformance import examples as mask_examples
 

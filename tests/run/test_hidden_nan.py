@@ -179,7 +179,7 @@ def test_torch_compile_by_the_switch(mask, engine):
 @pytest.mark.parametrize("rows", [2, 9])
 def test_selections(rule, library, rows, monkeypatch):
     """Rows that may not see it, by the mask, give what they give without it; forward and backward."""
-    from attnmask.run import chunks
+    from attnmask.lower import chunks
     from attnmask.run.selected import torch as selected_torch
 
     for module in (chunks, selected_torch):

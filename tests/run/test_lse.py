@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 jnp = pytest.importorskip("jax.numpy")
 jax = pytest.importorskip("jax")
 
-from attnmask.run import chunks  # noqa: E402
+from attnmask.lower import chunks  # noqa: E402
 from attnmask.run.choose import refusal  # noqa: E402
 from attnmask.run.engines.cpu.kernel import kernels  # noqa: E402
 from attnmask.run.request import Request, Setting  # noqa: E402

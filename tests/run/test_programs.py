@@ -16,7 +16,7 @@ import attnmask as am
 torch = pytest.importorskip("torch")
 
 from attnmask.errors import InputError  # noqa: E402
-from attnmask.run.compiled import data_of, sizes_of, text_of  # noqa: E402
+from attnmask.lower.compiled import data_of, sizes_of, text_of  # noqa: E402
 from attnmask.run.engines.cpu import torch_operations  # noqa: E402
 from attnmask.run.engines.cpu.kernel import kernels  # noqa: E402
 from tests.run import programs  # noqa: E402

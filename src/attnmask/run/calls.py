@@ -7,8 +7,8 @@ from typing import Any
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.lower.arrays import exporting
+from attnmask.lower.compiled import compiling
 from attnmask.run.choose import choose, imported, name_for_compiler, named
-from attnmask.run.compiled import compiling
 from attnmask.run.contract import checked_frame, checked_library, checked_mask
 from attnmask.run.engines import Engine
 from attnmask.run.request import request_of, setting_of

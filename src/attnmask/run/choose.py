@@ -11,8 +11,8 @@ from typing import Any, cast
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.errors import InputError
+from attnmask.lower.compiled import Data, constant_when_compiled, data_of, frame_of, mask_of, sizes_of
 from attnmask.run import engines
-from attnmask.run.compiled import Data, constant_when_compiled, data_of, frame_of, mask_of, sizes_of
 from attnmask.run.engines import Engine
 from attnmask.run.request import Request, setting_now
 

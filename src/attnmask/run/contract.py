@@ -15,7 +15,7 @@ from attnmask.define.text.parse import given
 from attnmask.errors import FrameError, InputError
 from attnmask.exchange.common import EVERYTHING
 from attnmask.lower.arrays import library_of
-from attnmask.run.compiled import Data, compiling, constant_when_compiled, data_of, mask_of
+from attnmask.lower.compiled import Data, compiling, constant_when_compiled, data_of, mask_of
 
 AXES = {
     "q": "(batch, heads, q_len, dim)",

@@ -9,8 +9,8 @@ from typing import Any
 from attnmask.define.frame import Frame
 from attnmask.define.selection import Selection
 from attnmask.errors import InputError
+from attnmask.lower.compiled import constant_when_compiled
 from attnmask.run import selected
-from attnmask.run.compiled import constant_when_compiled
 from attnmask.run.contract import checked_frame, checked_library
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from attnmask.lower.arrays import faked
+from attnmask.lower.compiled import compiling
 from attnmask.run.careful import always
-from attnmask.run.compiled import compiling
 from attnmask.run.torch_forked import one_thread_after_fork
 
 COLUMNS = 16  # numbers per value, at least, that every kernel takes

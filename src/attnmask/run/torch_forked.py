@@ -10,7 +10,7 @@ import warnings
 
 import torch
 
-from attnmask.run.compiled import compiling
+from attnmask.lower.compiled import compiling
 
 _WAITS = False  # whether this process is a child that has not called attention yet
 

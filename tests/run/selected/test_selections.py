@@ -15,7 +15,7 @@ import attnmask as am
 from attnmask.define import selections as folder
 from attnmask.define.fit import fit
 from attnmask.errors import FrameError, InputError
-from attnmask.run import chunks as chunking
+from attnmask.lower import chunks as chunking
 from attnmask.run import selected as registry
 from attnmask.run.selected import numpy as oracle
 from tests.strategies import frames, kinds

@@ -12,9 +12,9 @@ from attnmask.define.fit import Fitted, fit
 from attnmask.define.frame import Frame
 from attnmask.define.selection import Selection
 from attnmask.lower.arrays import evaluate
+from attnmask.lower.chunks import rows_of
 from attnmask.lower.grid import dense, fits_jax
 from attnmask.run.careful import always
-from attnmask.run.chunks import rows_of
 from attnmask.run.jax_careful import lost_rows, parted
 
 

@@ -15,8 +15,8 @@ from torch.utils.checkpoint import checkpoint
 from attnmask.define.frame import Frame
 from attnmask.define.selection import Selection
 from attnmask.lower.arrays import evaluate
-from attnmask.run.chunks import Chunk, chunks, rows_of
-from attnmask.run.compiled import fitted
+from attnmask.lower.chunks import Chunk, chunks, rows_of
+from attnmask.lower.compiled import fitted
 from attnmask.run.torch_careful import doubtful, parted
 from attnmask.run.torch_forked import one_thread_after_fork
 from attnmask.run.torch_tensors import autocast, autocast_is_on

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 import attnmask as am
 from attnmask.define.fit import fit
+from attnmask.lower.visible import visible_runs
 from attnmask.run.contract import checked_frame
 from attnmask.run.engines.numpy import engine, oracle
 from attnmask.run.request import Request
-from attnmask.run.visible import visible_runs
 from tests.run.kinds import EXAMPLES, NAMES
 from tests.strategies import frames, masks
 

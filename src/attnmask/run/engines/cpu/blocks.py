@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.lower.runs import Ints, Runs, merged, spread
-from attnmask.run.visible import blocked, patches, visible_runs
+from attnmask.lower.visible import blocked, patches, visible_runs
 
 ENOUGH = 0.6  # of the computed pairs visible: rows are not reordered
 SAMPLED = 32  # blocks that are looked at to compare orders of rows

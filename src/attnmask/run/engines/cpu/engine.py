@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
-from attnmask.run.compiled import compiling, constant_when_compiled, data_of, sizes_of, text_of
+from attnmask.lower.compiled import compiling, constant_when_compiled, data_of, sizes_of, text_of
 from attnmask.run.costs import costs_of
 from attnmask.run.engines.cpu.blocks import Blocks, blocks_of
 from attnmask.run.engines.cpu.kernel import kernel, missing
@@ -59,27 +60,30 @@ def work(request: Request) -> Work:
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
     """Every row over the keys that some row of its block sees."""
-    return _careful(q, k, v, mask, frame, scale, slice(1))[0]
-
-
-def attention_lse(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> tuple[Any, ...]:
-    """The output, and the log-sum-exp of the scores of each row."""
-    return _careful(q, k, v, mask, frame, scale, slice(2))
-
-
-def _careful(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float, parts: slice) -> tuple[Any, ...]:
-    from attnmask.run.engines.cpu import torch_operations
     from attnmask.run.torch_careful import careful
 
-    blocks = None if compiling() else _known(mask, frame)  # held until the call is over
-    told = _text(data_of(mask), sizes_of(frame)) if blocks is None else torch_operations.number_of(blocks)
+    attend = _attend(mask, frame, scale)
+    return careful(lambda q, k, v: attend(q, k, v)[0], q, k, v)
 
-    def attend(q: Any, k: Any, v: Any) -> tuple[Any, ...]:
-        results: tuple[Any, ...] = torch_operations.attend(q, k, v, told, scale)[parts]
-        return results
 
-    result: tuple[Any, ...] = careful(attend, q, k, v, plain=lambda q, k, v: attend(q, k, v)[0])
-    return result
+def attention_lse(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> tuple[Any, Any]:
+    """The output, and the log-sum-exp of the scores of each row."""
+    from attnmask.run.torch_careful import careful
+
+    attend = _attend(mask, frame, scale)
+    output, lse = careful(attend, q, k, v, plain=lambda q, k, v: attend(q, k, v)[0])
+    return output, lse
+
+
+def _attend(mask: Mask, frame: Frame, scale: float) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
+    """The function of q, k and v; it holds the blocks, of which operations are told a number, or a program the mask."""
+    from attnmask.run.engines.cpu import torch_operations
+
+    if compiling():
+        told = _text(data_of(mask), sizes_of(frame))
+        return lambda q, k, v: torch_operations.attend(q, k, v, told, scale)
+    blocks = _known(mask, frame)
+    return lambda q, k, v: torch_operations.attend(q, k, v, torch_operations.number_of(blocks), scale)
 
 
 _text = constant_when_compiled(text_of)  # what a program holds

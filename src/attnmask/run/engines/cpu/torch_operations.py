@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 import torch
 
 from attnmask.errors import InputError
-from attnmask.run.compiled import of_text
+from attnmask.lower.compiled import of_text
 from attnmask.run.engines.cpu.blocks import Blocks, blocks_of
 from attnmask.run.engines.cpu.kernel import Array, Call, kernel, kernels, missing
 from attnmask.run.torch_tensors import SECOND, autocast, straight

@@ -10,9 +10,9 @@ from typing import Any
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.errors import AttnmaskError
+from attnmask.exchange.sequences import Aligned, flash_calls
 from attnmask.lower.forms import tiles
 from attnmask.run.costs import costs_of
-from attnmask.run.engines.flash_attn.sequences import Aligned, flash_calls
 from attnmask.run.request import Request, Work
 
 DTYPES = ("float16", "bfloat16")

@@ -10,7 +10,7 @@ import torch
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
-from attnmask.run.engines.flash_attn.sequences import Aligned, Packed, flash_calls
+from attnmask.exchange.sequences import Aligned, Packed, flash_calls
 from attnmask.run.torch_tensors import autocast
 
 

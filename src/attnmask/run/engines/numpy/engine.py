@@ -11,10 +11,10 @@ from attnmask.define.fit import fit
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.lower.arrays import evaluate
-from attnmask.run.chunks import SCORES, keys_between
+from attnmask.lower.chunks import SCORES, keys_between
+from attnmask.lower.visible import visible_runs
 from attnmask.run.engines.numpy.oracle import Array, as_given, attention_weights, formula
 from attnmask.run.request import Request, Work
-from attnmask.run.visible import visible_runs
 
 __all__ = ["attention", "attention_lse", "attention_weights", "cost", "refusal", "work"]
 

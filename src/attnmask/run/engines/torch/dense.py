@@ -11,8 +11,8 @@ import torch
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.lower.arrays import faked
+from attnmask.lower.compiled import compiling, fitted
 from attnmask.lower.grid import dense_torch, over
-from attnmask.run.compiled import compiling, fitted
 
 KEPT = 1 << 18  # pairs of a mask that is kept as a tensor between calls
 

@@ -15,7 +15,7 @@ from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.define.selection import Selection
 from attnmask.exchange.common import plain_in
-from attnmask.run.compiled import (
+from attnmask.lower.compiled import (
     Data,
     compiling,
     constant_when_compiled,

@@ -18,8 +18,8 @@ from attnmask.define.fit import Fitted
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.lower.runs import Ints, Runs, part_of, spread
+from attnmask.lower.visible import blocked, patches, visible_runs
 from attnmask.run.costs import Costs
-from attnmask.run.visible import blocked, patches, visible_runs
 
 SIZES = (32, 64, 128, 256)  # rows of a block that are tried
 FEWEST = 24  # rows of a part, on average, to get blocks of its own

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from attnmask.errors import InputError
-from attnmask.run.compiled import compiling
+from attnmask.lower.compiled import compiling
 from attnmask.run.torch_tensors import SECOND
 
 

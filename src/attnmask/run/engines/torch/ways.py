@@ -11,10 +11,10 @@ import numpy as np
 from attnmask.define.fit import Fitted, fit
 from attnmask.exchange.common import plain_in
 from attnmask.lower.runs import Ints, Runs
+from attnmask.lower.visible import visible_runs
 from attnmask.run.costs import Costs, costs_of
 from attnmask.run.engines.torch.plan import Plan, plan, rough_cost
 from attnmask.run.request import Request
-from attnmask.run.visible import visible_runs
 
 FEW_PAIRS = 1 << 14  # per head: one call with a mask, without looking for others
 DTYPES = ("float32", "bfloat16", "float16", "float64")  # of the fused kernel that blocks are computed with

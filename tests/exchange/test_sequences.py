@@ -5,7 +5,7 @@ import pytest
 
 import attnmask as am
 from attnmask.errors import LoweringError
-from attnmask.run.engines.flash_attn.sequences import Aligned, flash_calls
+from attnmask.exchange.sequences import Aligned, flash_calls
 
 CAUSAL = am.causal()
 DOCUMENTS = am.documents(lengths=[3, 1, 4])

@@ -10,7 +10,7 @@ from attnmask.define.bounds.bounds import bounds
 from attnmask.define.fit import fit
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
-from attnmask.run.compiled import Data, compiling, constant_when_compiled, data_of, mask_of
+from attnmask.lower.compiled import Data, compiling, constant_when_compiled, data_of, mask_of
 
 SCORES = 1 << 22  # of a chunk, over all batches and heads
 

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import attnmask as am
-from attnmask.run import chunks as chunking
+from attnmask.lower import chunks as chunking
 from tests.strategies import frames, masks
 
 
