@@ -243,7 +243,7 @@ def line(result: dict[str, Any]) -> str:
     return (
         f"{result['pattern']:26} {result['q_len']:6} x {result['kv_len']:<6} {result['work']:9} "
         f"{100 * result['density']:6.2f} % {1e3 * result['seconds'][OURS]:10.2f} ms {ratio} {result['rate']:6.2f}  "
-        f"{result['best_peer'] or '':14} {result['engine']:6} {result['own_ratio'] or 1:6.2f} {result['best_own'] or ''}"
+        f"{result['best_peer'] or '':14} {result['engine']:6} {result.get('own_ratio') or 1:6.2f} {result.get('best_own') or ''}"
     )
 
 
@@ -374,7 +374,9 @@ def measured_again(name: str, options: argparse.Namespace) -> list[dict[str, Any
     """The saved cells; those slower than their best peer are measured again, on a machine that others use too."""
     cells: list[dict[str, Any]] = loaded(name)["cells"]
     slowest = [
-        (min(cell["ratio"] or 1, cell["own_ratio"] or 1), cell) for cell in cells if cell["kv_len"] in options.lengths
+        (min(cell["ratio"] or 1, cell.get("own_ratio") or 1), cell)
+        for cell in cells
+        if cell["kv_len"] in options.lengths
     ]
     chosen = [cell for ratio, cell in slowest if ratio < SLOW]
     slow = {(cell["pattern"], cell["kv_len"], cell["work"]) for cell in chosen}
@@ -401,6 +403,17 @@ def measured_all(options: argparse.Namespace) -> list[dict[str, Any]]:
     ]
 
 
+def among_saved(name: str, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The saved cells, those that were measured now replaced."""
+    new = {(cell["pattern"], cell["kv_len"], cell["work"]): cell for cell in cells}
+    try:
+        saved = loaded(name)["cells"]
+    except FileNotFoundError:
+        return cells
+    kept = [new.pop((cell["pattern"], cell["kv_len"], cell["work"]), cell) for cell in saved]
+    return [*kept, *new.values()]
+
+
 def main() -> None:
     options = arguments()
     if options.device == "cuda" and not torch.cuda.is_available():
@@ -410,6 +423,7 @@ def main() -> None:
     place = processor() if options.device == "cpu" else torch.cuda.get_device_name()
     name = "-".join(["attention", *re.findall(r"\w+", place), options.dtype])
     cells = measured_again(name, options) if options.again else measured_all(options)
+    cells = cells if options.no_save else among_saved(name, cells)
     print(
         "\nratio: times faster than the best peer; then visible pairs per second over those of unmasked SDPA, the engine, "
         "and times faster than the best of our own engines"

@@ -22,7 +22,7 @@ def summary(cells: Results) -> dict[str, dict[str, Any]]:
     slowest = min(known, key=lambda cell: cell["ratio"])
     where = f"{slowest['pattern']}, {slowest['kv_len']}, {slowest['work']}"
     found = {f"slowest cell against its best peer ({where})": _figure(slowest["ratio"], 0.95)}
-    own = min((cell for cell in cells if cell["own_ratio"]), key=lambda cell: cell["own_ratio"])
+    own = min((cell for cell in cells if cell.get("own_ratio")), key=lambda cell: cell["own_ratio"])
     where = f"{own['pattern']}, {own['kv_len']}, {own['work']}: {own['engine']} for {own['best_own']}"
     found[f"slowest cell against the fastest of our other engines ({where})"] = _figure(own["own_ratio"], 0.95)
     for work, target in (("forward", 1.5), ("training", 3.0)):
@@ -97,12 +97,16 @@ def _target_row(name: str, figure: dict[str, Any]) -> str:
 
 
 def _cell_row(cell: dict[str, Any]) -> str:
-    ratio = "" if cell["ratio"] is None else f"{cell['ratio']:.2f}"
+    ratio = _number(cell["ratio"])
     return (
         f"| {cell['pattern']} | {cell['q_len']} x {cell['kv_len']} | {cell['work']} | {100 * cell['density']:.1f} % "
         f"| {1e3 * cell['seconds']['attnmask']:.1f} | {ratio} | {cell['best_peer'] or ''} | {cell['rate']:.2f} "
-        f"| {cell['engine']} | {cell['own_ratio'] or 1:.2f} |"
+        f"| {cell['engine']} | {_number(cell.get('own_ratio'))} |"
     )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 TEXT = """
