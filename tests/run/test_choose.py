@@ -5,8 +5,9 @@ import pytest
 import attnmask as am
 from attnmask.errors import InputError
 from attnmask.run import costs
-from attnmask.run.choose import choose, engine_names, fastest, named, refusal
+from attnmask.run.choose import choose, engine_names, fastest, library_of, named, refusal
 from attnmask.run.costs import Costs, Entry
+from attnmask.run.engines import Engine
 from attnmask.run.engines.torch.ways import cheapest
 from attnmask.run.machine import Machine
 from attnmask.run.request import Request, Setting, request_of, setting_of
@@ -88,6 +89,7 @@ def test_every_engine_answers_every_request_of_its_library():
                     if reason is not None:
                         assert reason
                         continue
+                    assert named(engine).cost(asked) >= 0
                     work = named(engine).work(asked)
                     assert work.computed >= 0
                     assert work.words
@@ -121,3 +123,18 @@ def test_the_setting_is_read_from_the_arrays():
     assert seen == [Setting("float32", "cpu", False, True)]
     asked = request_of("torch", CAUSAL, am.Frame(3, 5, q_start=2), {"q": q, "k": torch.ones(1, 1, 5, 4)})
     assert (asked.batch, asked.heads, asked.kv_heads, asked.dim, asked.dim_v, asked.copies) == (1, 2, 1, 4, 4, 2)
+
+
+def test_every_engine_holds_the_protocol():
+    protocol = [name for name in vars(Engine) if not name.startswith("_")]
+    assert len(protocol) >= 5
+    for engine in engine_names():
+        assert library_of(engine) in ("numpy", "torch", "jax")
+        assert all(callable(getattr(named(engine), name)) for name in protocol)
+
+
+def test_the_choice_is_the_smallest_cost():
+    asked = request(CAUSAL & am.window(255), device="cpu")
+    costs_of_engines = {name: named(name).cost(asked) for name in engine_names() if refusal(name, asked) is None}
+    assert set(costs_of_engines) >= {"cpu", "torch"}
+    assert fastest(asked) == min(costs_of_engines, key=costs_of_engines.__getitem__)
