@@ -28,7 +28,7 @@ from attnmask.run.machine import here
 
 HEADS, DIM, LENGTH = 8, 64, 2048
 NARROW, WIDE = 32, 512  # windows, to tell what a block costs from what a pair costs
-DEGREES = (4, 64)  # of graphs, likewise
+DEGREES = (16, 64)  # of graphs, likewise
 SHORT = 16  # rows and keys of a call that costs nothing but itself
 DTYPES = ("float32", "bfloat16", "float16")
 WORKS = ("forward", "training")
@@ -70,13 +70,21 @@ def _of_kernel(took: dict[str, float]) -> dict[str, float]:
     machine = here()
     if machine.variant is None:
         return {}
-    pairs, count = {}, LENGTH / machine.rows * HEADS
-    for name, mask in (("kernel full", everything()), ("kernel window", window(NARROW - 1) & causal())):
+    count, pairs, runs, of_block = LENGTH / machine.rows, {}, {}, {}  # of one head, per block
+    for name, mask in _of_lists().items():
         found = blocks_of(mask, Frame(LENGTH, q_start=0), machine.rows)
         assert found is not None
-        pairs[name] = found.computed * HEADS / count
-    pair, block = _line([(pairs[name], took[name] / count) for name in pairs])
-    return {"kernel": pair, "kernel_block": block, "kernel_call": took["kernel short"]}
+        pairs[name], runs[name] = found.computed / count, len(found.start) / count
+        of_block[name] = took[f"kernel {name}"] / HEADS / count
+    pair, _ = _line([(pairs[name], of_block[name]) for name in ("full", "window")])
+    beside = {name: of_block[name] - pair * pairs[name] for name in ("window", "graph")}
+    run, block = _line([(runs[name], value) for name, value in beside.items()])
+    return {"kernel": pair, "kernel_block": block, "kernel_run": run, "kernel_call": took["kernel short"]}
+
+
+def _of_lists() -> dict[str, Mask]:
+    """Masks whose blocks have lists of one run, of as many runs as rows, and of very many."""
+    return {"full": everything(), "window": window(NARROW - 1) & causal(), "graph": _random_graph(DEGREES[0])}
 
 
 def _line(points: list[tuple[float, float]]) -> tuple[float, float]:
@@ -128,9 +136,9 @@ def _ways(dtype: torch.dtype, training: bool) -> Iterator[tuple[str, int, Way]]:
             way = lambda q, k, v, chosen=in_blocks: blocks.attend(q, k, v, chosen, scale)  # noqa: E731
             yield f"blocks {(size, width)}", LENGTH, way
     if here().variant is not None:
-        short, narrow = Frame(SHORT, q_start=0), causal() & window(NARROW - 1)
-        for name, mask, seen in (("full", everything(), frame), ("window", narrow, frame), ("short", causal(), short)):
-            yield f"kernel {name}", seen.q_len, _by(kernel, mask, seen, scale)
+        yield "kernel short", SHORT, _by(kernel, causal(), Frame(SHORT, q_start=0), scale)
+        for name, mask in _of_lists().items():
+            yield f"kernel {name}", LENGTH, _by(kernel, mask, frame, scale)
 
 
 def _gathered(parts: Any) -> Way:

@@ -39,6 +39,7 @@ class Costs(NamedTuple):
         edges: the sparse products of one head, beside their pairs.
         kernel: a pair in attnmask's kernel.
         kernel_block: a block of rows there, of one head, beside its pairs.
+        kernel_run: a run of keys that the same rows of a block see there.
         kernel_call: one call of it.
         flash: a pair in a tile of flash_attn that is not empty.
         flex: the same of FlexAttention.
@@ -54,6 +55,7 @@ class Costs(NamedTuple):
     edges: float = 30_000.0
     kernel: float = 0.6
     kernel_block: float = 2_000.0
+    kernel_run: float = 10.0
     kernel_call: float = 50_000.0
     flash: float = 1.0
     flex: float = 4.0

@@ -40,7 +40,8 @@ def cost(request: Request) -> float:
     """Of the blocks, also where most of their rows are empty."""
     costs, blocks = costs_of(request), _blocks_of(request)
     batch, heads, _, size = blocks.rows.shape
-    computed = costs.kernel * blocks.computed + costs.kernel_block * blocks.rows.size / size
+    lists = costs.kernel_block * blocks.rows.size / size + costs.kernel_run * len(blocks.start)
+    computed = costs.kernel * blocks.computed + lists
     return float(costs.kernel_call + computed * request.copies / (batch * heads))
 
 
