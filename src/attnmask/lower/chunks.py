@@ -10,7 +10,7 @@ from attnmask.define.bounds.bounds import bounds
 from attnmask.define.fit import fit
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
-from attnmask.lower.compiled import Data, compiling, constant_when_compiled, data_of, mask_of
+from attnmask.lower.compiled import Data, compiling, constant_when_compiled, data_of, frame_of, mask_of, sizes_of
 
 SCORES = 1 << 22  # of a chunk, over all batches and heads
 
@@ -43,17 +43,14 @@ def chunks(mask: Mask, frame: Frame, rows: int, step: int) -> tuple[Chunk, ...]:
         rows: queries of a chunk.
         step: the first key is a multiple of this.
     """
-    sizes = (frame.q_len, frame.kv_len, frame.q_start, frame.batch, frame.heads)
     if compiling():
-        return tuple(Chunk(*part) for part in _constant(data_of(mask), rows, step, *sizes))
+        return tuple(Chunk(*part) for part in _constant(data_of(mask), sizes_of(frame), rows, step))
     return _found(mask, frame, rows, step)
 
 
 @constant_when_compiled
-def _constant(mask: Data, rows: int, step: int, *sizes: int | None) -> tuple[tuple[int, ...], ...]:
-    q_len, kv_len, q_start, batch, heads = sizes
-    frame = Frame(q_len, kv_len, q_start=q_start, batch=batch, heads=heads)  # type: ignore[arg-type]
-    return tuple(tuple(part) for part in _found(mask_of(mask), frame, rows, step))
+def _constant(mask: Data, sizes: Data, rows: int, step: int) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(part) for part in _found(mask_of(mask), frame_of(sizes), rows, step))
 
 
 @functools.lru_cache(maxsize=256)

@@ -14,7 +14,7 @@ from attnmask.exchange.common import plain_in
 from attnmask.lower.grid import dense_jax
 from attnmask.run.described import native_work, whole_work
 from attnmask.run.engines.jax import tiles as jax_tiles
-from attnmask.run.jax_careful import careful, parted
+from attnmask.run.jax_careful import careful
 from attnmask.run.request import Request, Work
 from attnmask.run.selected import jax as selected
 
@@ -66,14 +66,8 @@ def attention_lse(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float
 
 
 def attention_weights(q: Any, k: Any, mask: Mask, frame: Frame, scale: float) -> Any:
-    """The softmax alone, with all scores in memory."""
-    visible, empty = _visible(mask, frame)
-    q, k, lost = parted(q, k)
-    keys = jnp.repeat(k, q.shape[1] // k.shape[1], axis=1)
-    scores = (q * scale) @ keys.swapaxes(2, 3)
-    scores = scores if lost is None else jnp.where(lost & ~empty, jnp.nan, scores)
-    weights = jax.nn.softmax(jnp.where(visible, scores, -jnp.inf), axis=-1)
-    return jnp.where(empty if lost is None else empty | ~visible, 0.0, weights)
+    """The softmax alone, likewise, with all weights in memory."""
+    return selected.attention_weights(q, k, Selection(mask, ()), frame, scale)
 
 
 def _visible(mask: Mask, frame: Frame) -> tuple[Any, Any]:

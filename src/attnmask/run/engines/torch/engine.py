@@ -5,7 +5,6 @@ Empty rows are kept from averaging or NaN.
 
 from __future__ import annotations
 
-import math
 from operator import index
 from typing import Any
 
@@ -32,7 +31,7 @@ from attnmask.run.engines.torch.sdpa import scaled_dot_product_attention
 from attnmask.run.engines.torch.ways import Way, cheapest, planned
 from attnmask.run.request import Request, Work, request_of
 from attnmask.run.selected import torch as selected
-from attnmask.run.torch_careful import careful, parted
+from attnmask.run.torch_careful import careful
 
 SDPA = "scaled_dot_product_attention"
 
@@ -118,14 +117,5 @@ def attention_lse(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float
 
 
 def attention_weights(q: Any, k: Any, mask: Mask, frame: Frame, scale: float) -> Any:
-    """The softmax alone, with all scores in memory."""
-    q, k, lost = parted(q, k)
-    visible, empty = seen_by(mask, frame, q, torch.bool)
-    keys = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
-    scores = (q * scale) @ keys.transpose(2, 3)
-    if lost is not None:
-        scores = scores.masked_fill(lost if empty is None else lost & ~empty, math.nan)
-    weights = torch.softmax(torch.where(visible, scores, -math.inf), dim=-1)
-    if lost is not None:
-        weights = torch.where(visible, weights, 0.0)
-    return weights if empty is None else torch.where(empty, 0.0, weights)
+    """The softmax alone, likewise, with all weights in memory."""
+    return selected.attention_weights(q, k, Selection(mask, ()), frame, scale)
