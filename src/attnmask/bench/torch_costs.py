@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,9 +29,9 @@ from attnmask.run.machine import here
 HEADS, DIM, LENGTH = 8, 64, 2048
 NARROW, WIDE = 32, 512  # windows, to tell what a block costs from what a pair costs
 DEGREES = (16, 64)  # of graphs, likewise
-SHORT = 16  # rows and keys of a call that costs nothing but itself
+SHORT, CALLS = 64, 50  # rows and keys of a short call, of which so many are timed together
 DTYPES = ("float32", "bfloat16", "float16")
-WORKS = ("forward", "training")
+WORKS = ("training", "forward")  # in this order: what training allocates is there for both
 
 Way = Callable[..., Any]  # of q, k and v
 
@@ -55,7 +55,7 @@ def _costs(seconds: dict[str, float]) -> Costs:
     known = {
         "causal": 2 * took["causal"] / all_pairs,
         "dense": took["dense"] / all_pairs,
-        "short": took["short"],
+        "short": max(took["short"] / CALLS - took["dense"] / all_pairs * HEADS * SHORT**2, 0.0),
         "copied": took["copied"] / (HEADS * LENGTH),
     }
     edge, beside = _line([(LENGTH * degree, took[f"degree {degree}"] / HEADS) for degree in DEGREES])
@@ -67,19 +67,31 @@ def _costs(seconds: dict[str, float]) -> Costs:
 
 
 def _of_kernel(took: dict[str, float]) -> dict[str, float]:
-    machine = here()
-    if machine.variant is None:
+    if here().variant is None:
         return {}
-    count, pairs, runs, of_block = LENGTH / machine.rows, {}, {}, {}  # of one head, per block
-    for name, mask in _of_lists().items():
-        found = blocks_of(mask, Frame(LENGTH, q_start=0), machine.rows)
-        assert found is not None
-        pairs[name], runs[name] = found.computed / count, len(found.start) / count
-        of_block[name] = took[f"kernel {name}"] / HEADS / count
-    pair, _ = _line([(pairs[name], of_block[name]) for name in ("full", "window")])
-    beside = {name: of_block[name] - pair * pairs[name] for name in ("window", "graph")}
-    run, block = _line([(runs[name], value) for name, value in beside.items()])
-    return {"kernel": pair, "kernel_block": block, "kernel_run": run, "kernel_call": took["kernel short"]}
+    lists = {name: _list(mask, LENGTH) for name, mask in _of_lists().items()}
+    of_block = {name: took[f"kernel {name}"] / HEADS / one.blocks for name, one in lists.items()}
+    pair, _ = _line([(lists[name].pairs, of_block[name]) for name in ("full", "window")])
+    run, block = _line([(lists[name].runs, of_block[name] - pair * lists[name].pairs) for name in ("window", "graph")])
+    short = _list(causal(), SHORT)
+    beside = HEADS * short.blocks * (pair * short.pairs + run * short.runs + block)
+    call = max(took["kernel short"] / CALLS - beside, 0.0)
+    return {"kernel": pair, "kernel_block": block, "kernel_run": run, "kernel_call": call}
+
+
+class _List(NamedTuple):
+    """Blocks of one head, and in the mean of them pairs that are computed and runs of keys."""
+
+    blocks: float
+    pairs: float
+    runs: float
+
+
+def _list(mask: Mask, length: int) -> _List:
+    found = blocks_of(mask, Frame(length, q_start=0), here().rows)
+    assert found is not None
+    count = length / here().rows
+    return _List(count, found.computed / count, len(found.start) / count)
 
 
 def _of_lists() -> dict[str, Mask]:
@@ -104,15 +116,17 @@ def _measured(dtype: torch.dtype, training: bool) -> dict[str, float]:
 
 
 def _case(way: Way, leaves: list[Any]) -> Callable[[], None]:
-    training = leaves[0].requires_grad
+    """Short calls are many in a row, as a model makes them."""
+    training, times = leaves[0].requires_grad, CALLS if leaves[0].shape[2] == SHORT else 1
     grad = torch.randn_like(leaves[0])
 
     def case() -> None:
-        if training:
-            torch.autograd.grad(way(*leaves), leaves, grad)
-        else:
-            with torch.no_grad():
-                way(*leaves)
+        for _ in range(times):
+            if training:
+                torch.autograd.grad(way(*leaves), leaves, grad)
+            else:
+                with torch.no_grad():
+                    way(*leaves)
 
     return case
 
@@ -125,7 +139,7 @@ def _ways(dtype: torch.dtype, training: bool) -> Iterator[tuple[str, int, Way]]:
     yield "full", LENGTH, sdpa
     yield "causal", LENGTH, lambda q, k, v: sdpa(q, k, v, is_causal=True)
     yield "dense", LENGTH, lambda q, k, v: sdpa(q, k, v, attn_mask=bias)
-    yield "short", SHORT, _by(with_torch, causal() & window(NARROW - 1), Frame(SHORT, q_start=0), scale)
+    yield "short", SHORT, _by(with_torch, causal() & window(SHORT - 2), Frame(SHORT, q_start=0), scale)
     yield "copied", LENGTH, _gathered(parts)
     for degree in DEGREES:
         chosen = plan(_random_graph(degree), frame, Costs(), edges=True)
