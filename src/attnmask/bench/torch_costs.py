@@ -24,6 +24,7 @@ from attnmask.run.engines.cpu.blocks import blocks_of
 from attnmask.run.engines.torch import blocks, edges
 from attnmask.run.engines.torch import engine as with_torch
 from attnmask.run.engines.torch.plan import SIZES, in_blocks_of, plan
+from attnmask.run.engines.torch.ways import causal_pairs
 from attnmask.run.machine import here
 
 HEADS, DIM, LENGTH = 8, 64, 2048
@@ -53,7 +54,7 @@ def _costs(seconds: dict[str, float]) -> Costs:
     all_pairs = HEADS * LENGTH**2
     took = {name: value / seconds["full"] * all_pairs for name, value in seconds.items()}
     known = {
-        "causal": 2 * took["causal"] / all_pairs,
+        "causal": took["causal"] / HEADS / causal_pairs(LENGTH),
         "dense": took["dense"] / all_pairs,
         "short": max(took["short"] / CALLS - took["dense"] / all_pairs * HEADS * SHORT**2, 0.0),
         "copied": took["copied"] / (HEADS * LENGTH),

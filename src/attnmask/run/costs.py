@@ -29,7 +29,7 @@ class Costs(NamedTuple):
     is for blocks of so many rows as ``SIZES`` of torch's plan has in its place.
 
     Attributes:
-        causal: a pair under SDPA's own causal flag.
+        causal: a pair under SDPA's own causal flag, of those in blocks of keys that it does not skip.
         dense: a pair under a mask of all pairs.
         short: one call of SDPA, beside its pairs.
         blocks: a pair of a block of rows, by the size of the block.

@@ -17,6 +17,7 @@ from attnmask.run.engines.torch.plan import Plan, plan, rough_cost
 from attnmask.run.request import Request
 
 FEW_PAIRS = 1 << 14  # per head: one call with a mask, without looking for others
+SKIPPED = 512  # keys
 DTYPES = ("float32", "bfloat16", "float16", "float64")  # of the fused kernel that blocks are computed with
 
 
@@ -59,7 +60,7 @@ def _ways(request: Request) -> Iterator[Way]:
     costs, frame = costs_of(request), request.frame
     known, pairs = plain_in(request.mask, frame), request.pairs
     if known == "causal":
-        yield Way("causal", costs.short + costs.causal * pairs / 2)
+        yield Way("causal", costs.short + costs.causal * request.copies * causal_pairs(frame.q_len))
         return
     if known != "other":
         yield Way("plain", costs.short + pairs)
@@ -79,6 +80,16 @@ def _ways(request: Request) -> Iterator[Way]:
         visible = costs.edge * int(runs.length.sum()) + costs.edges * heads
         yield Way("blocks", rough_cost(fitted, runs, _per_copy(request)) * request.copies / heads)
         yield Way("edges", visible * request.copies / heads)
+
+
+def causal_pairs(length: int) -> int:
+    """Pairs that SDPA computes under its causal flag: it skips whole blocks of keys only.
+
+    >>> causal_pairs(64), causal_pairs(1024) / 1024**2
+    (4096, 0.75)
+    """
+    last = (np.arange(length) // SKIPPED + 1) * SKIPPED
+    return int(np.minimum(last, length).sum())
 
 
 def in_blocks(request: Request) -> bool:
