@@ -12,10 +12,9 @@ from attnmask.define.mask import Mask
 from attnmask.define.selection import Selection
 from attnmask.exchange.common import plain_in
 from attnmask.lower.grid import dense_jax
-from attnmask.run.described import native_work, whole_work
 from attnmask.run.engines.jax import tiles as jax_tiles
 from attnmask.run.jax_careful import careful
-from attnmask.run.request import Request, Work
+from attnmask.run.request import Request, Work, native_work, whole_work
 from attnmask.run.selected import jax as selected
 
 FUNCTION = "jax.nn.dot_product_attention"

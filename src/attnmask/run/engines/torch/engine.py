@@ -23,13 +23,12 @@ from attnmask.lower.compiled import (
     mask_of,
     sizes_of,
 )
-from attnmask.run.described import native_work, whole_work
 from attnmask.run.engines.torch import blocks, edges
 from attnmask.run.engines.torch.dense import seen_by
 from attnmask.run.engines.torch.plan import Plan
 from attnmask.run.engines.torch.sdpa import scaled_dot_product_attention
 from attnmask.run.engines.torch.ways import Way, cheapest, planned
-from attnmask.run.request import Request, Work, request_of
+from attnmask.run.request import Request, Work, native_work, request_of, whole_work
 from attnmask.run.selected import torch as selected
 from attnmask.run.torch_careful import careful
 
