@@ -21,7 +21,8 @@ from attnmask.run.request import Request
 
 N = 560
 assert N * N > FEW_PAIRS
-EDGES = [[place, (place * 37 + step) % (N + 10)] for place in range(N + 10) for step in (0, 11)]
+STEPS = (0, 11, 23, 47, 101, 211, 307, 401)
+EDGES = [[place, (place * 37 + step) % (N + 10)] for place in range(N + 10) for step in STEPS]
 
 MASKS = {
     "everything": am.everything(),

@@ -145,10 +145,10 @@ def test_causal_takes_the_path_without_a_mask_array(monkeypatch):
 
     monkeypatch.setattr(engine, "scaled_dot_product_attention", recorded)
     q, k, v = inputs()
-    am.attention(q, k, v, am.causal())
-    am.attention(q, k, v, am.trace(lambda b, h, q, k: k <= q))
-    am.attention(q, k, v)
-    am.attention(q, k, v, am.causal(), frame=am.Frame(5, q_start=1))
+    am.attention(q, k, v, am.causal(), engine="torch")
+    am.attention(q, k, v, am.trace(lambda b, h, q, k: k <= q), engine="torch")
+    am.attention(q, k, v, engine="torch")
+    am.attention(q, k, v, am.causal(), frame=am.Frame(5, q_start=1), engine="torch")
     assert [("is_causal" in call, "attn_mask" in call) for call in seen] == [
         (True, False), (True, False), (False, False), (False, True),
     ]  # fmt: skip
