@@ -52,7 +52,7 @@ def test_the_nearest_entry_decides_and_says_so():
 def test_the_users_own_entry_decides_about_this_machine_only():
     assert keep(made_up(7.0)) == profile()
     assert entry_of(here()).costs[NAMES[0]].kernel == 7.0
-    assert decided_by(here()) == "costs measured on a test"
+    assert decided_by(here()) == f"your own costs, {profile()}"
     assert entry_of(Machine("avx2", 16, vendor="Somebody")).costs[NAMES[0]].kernel != 7.0
 
 

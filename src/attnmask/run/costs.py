@@ -103,6 +103,8 @@ def costs_of(request: Request) -> Costs:
 def decided_by(machine: Machine) -> str:
     """Whose costs decide on a machine, in words."""
     entry = entry_of(machine)
+    if entry is _own():
+        return f"your own costs, {profile()}"
     if entry.machine.kind == machine.kind:
         return f"costs measured on {entry.source}"
     return f"costs measured on {entry.source}, the nearest to {machine.name or 'this processor'} that is known"
