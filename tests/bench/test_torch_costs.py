@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-torch_costs = pytest.importorskip("attnmask.bench.torch_costs")
+from attnmask.cli import main
+from attnmask.run.costs import profile
+from attnmask.run.machine import Machine, here
 
-from attnmask.bench import torch_beside  # noqa: E402
-from attnmask.cli import main  # noqa: E402
-from attnmask.run.costs import profile  # noqa: E402
-from attnmask.run.machine import Machine, here  # noqa: E402
+torch_costs = pytest.importorskip("attnmask.bench.torch_costs")
+torch_beside = pytest.importorskip("attnmask.bench.torch_beside")
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from attnmask.run.engines.cpu import engine as kernel
 from attnmask.run.engines.cpu.blocks import blocks_of
 from attnmask.run.engines.torch import blocks, edges
 from attnmask.run.engines.torch import engine as with_torch
-from attnmask.run.engines.torch.plan import SIZES, in_blocks_of, plan
+from attnmask.run.engines.torch.plan import SIZES, Plan, in_blocks_of, plan
 from attnmask.run.engines.torch.ways import causal_pairs
 from attnmask.run.machine import here
 
@@ -143,13 +143,12 @@ def _ways(dtype: torch.dtype, training: bool) -> Iterator[tuple[str, int, Way]]:
     yield "short", SHORT, _by(with_torch, causal() & window(SHORT - 2), Frame(SHORT, q_start=0), scale)
     yield "copied", LENGTH, _gathered(parts)
     for degree in DEGREES:
-        chosen = plan(_random_graph(degree), frame, Costs(), edges=True)
-        yield f"degree {degree}", LENGTH, lambda q, k, v, chosen=chosen: edges.attend(q, k, v, chosen, scale)
+        one_by_one = plan(_random_graph(degree), frame, Costs(), edges=True)
+        yield f"degree {degree}", LENGTH, _planned(edges.attend, one_by_one, scale)
     for size in SIZES:
         for width in (NARROW, WIDE) if size == SIZES[0] else (WIDE,):
             in_blocks = in_blocks_of(causal() & window(width - 1), frame, size)
-            way = lambda q, k, v, chosen=in_blocks: blocks.attend(q, k, v, chosen, scale)  # noqa: E731
-            yield f"blocks {(size, width)}", LENGTH, way
+            yield f"blocks {(size, width)}", LENGTH, _planned(blocks.attend, in_blocks, scale)
     if here().variant is not None:
         yield "kernel short", SHORT, _by(kernel, causal(), Frame(SHORT, q_start=0), scale)
         for name, mask in _of_lists().items():
@@ -159,6 +158,10 @@ def _ways(dtype: torch.dtype, training: bool) -> Iterator[tuple[str, int, Way]]:
 def _gathered(parts: Any) -> Way:
     """Keys and values by their numbers, as blocks take them."""
     return lambda q, k, v: q + torch.cat([k.index_select(2, part) + v.index_select(2, part) for part in parts], 2)
+
+
+def _planned(attend: Way, chosen: Plan | None, scale: float) -> Way:
+    return lambda q, k, v: attend(q, k, v, chosen, scale)
 
 
 def _by(engine: Engine, mask: Mask, frame: Frame, scale: float) -> Way:
