@@ -18,8 +18,8 @@ setup(
     ext_modules=[
         Extension(
             f"attnmask.run.engines.cpu.kernel.{variant}",
-            [f"{KERNEL}/rows.cpp"],
-            depends=[f"{KERNEL}/{header}" for header in ("panels.h", "vectors.h")] + ["setup.py"],
+            [f"{KERNEL}/blocks.cpp"],
+            depends=[f"{KERNEL}/{header}" for header in ("call.h", "lists.h", "panels.h", "vectors.h")] + ["setup.py"],
             language="c++",
             extra_compile_args=[*FLAGS, f"-march={machine}"],
             extra_link_args=["-fopenmp"],

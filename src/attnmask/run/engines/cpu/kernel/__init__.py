@@ -1,4 +1,4 @@
-"""The compiled kernel: attention of blocks of rows over listed keys. ``rows.cpp`` says how it works.
+"""The compiled kernel: attention of blocks of rows over listed keys. ``blocks.cpp`` says how it works.
 
 It is compiled when attnmask is installed, for AVX-512 and for AVX2; where it is missing, the engine ``cpu`` refuses.
 """
@@ -25,7 +25,7 @@ class Array(ctypes.Structure):
 
 
 class Call(ctypes.Structure):
-    """The arguments of the kernel, as ``struct Call`` in ``rows.cpp`` has them."""
+    """The arguments of the kernel, as ``struct Call`` in ``blocks.cpp`` has them."""
 
     _fields_ = [
         *((name, Number) for name in ("type", "threads", "batch", "heads", "kv_heads", "kv_len", "dim", "dim_v")),

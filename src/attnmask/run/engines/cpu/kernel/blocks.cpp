@@ -10,88 +10,10 @@
 // another row of the block sees the key. Numbers of 16 bits are computed in 32. Python calls this through ctypes.
 
 #include <cmath>
-#include <cstdlib>
 
-#include "panels.h"
+#include "lists.h"
 
-constexpr uint32_t EVERY_ROW = uint32_t((uint64_t(1) << ROWS) - 1);
 constexpr float LOWEST = -1e30f;  // below all scores, and a number, so that differences are numbers
-
-struct Array {  // (batch, heads, length, numbers): numbers from one to the next, those of a row side by side
-    char *data;
-    int64_t batch, head, row;
-
-    template <class T> T *of(int64_t b, int64_t h) const { return (T *)data + b * batch + h * head; }
-};
-
-struct Call {  // as attnmask/run/engines/cpu/kernel/__init__.py writes it
-    int64_t type;  // 0: float, 1: bfloat16, 2: half
-    int64_t threads;
-    int64_t batch, heads, kv_heads, kv_len, dim, dim_v;
-    int64_t list_batch, list_heads, blocks;  // lists per batch and per head, or 1 for all; blocks in each
-    const int32_t *rows;                     // (lists, blocks, ROWS), -1 where a block has fewer
-    const int64_t *offsets;                  // of each block's entries (lists * blocks + 1)
-    const int32_t *start, *stop;             // keys of each entry
-    const uint32_t *seen;                    // and the rows that see them
-    Array q, k, v, output, lse;              // lse: float, -inf where a row sees nothing
-    Array grad, grad_q, grad_lse;            // grad_lse: float, or nowhere
-    int64_t parts;           // of the blocks of a head, whose gradients of keys are summed apart
-    float *grad_k, *grad_v;  // (parts, batch, kv_heads, kv_len, dim), zeros
-
-    int64_t lists(int64_t b, int64_t h) const {  // the first block of a head
-        return ((list_batch > 1 ? b : 0) * list_heads + (list_heads > 1 ? h : 0)) * blocks;
-    }
-};
-
-// ---- the list of a block, a chunk of keys at a time -----------------------------------------------------------------
-
-struct Chunk {
-    int32_t index[CHUNK];
-    uint32_t seen[CHUNK];
-    int count, padded;  // keys; and as many as `tile` takes, those beyond seen by no row
-    bool masked;        // some row does not see some key
-};
-
-class List {
-    const Call &call;
-    int64_t entry, end;
-    int32_t key;
-
-public:
-    List(const Call &call, int64_t block) : call(call), entry(call.offsets[block]), end(call.offsets[block + 1]) {
-        key = entry < end ? call.start[entry] : 0;
-    }
-
-    bool next(Chunk &chunk) {
-        int n = 0;
-        uint32_t common = EVERY_ROW;
-        while (entry < end && n < CHUNK) {
-            int32_t stop = call.stop[entry], take = stop - key < CHUNK - n ? stop - key : CHUNK - n;
-            uint32_t seen = call.seen[entry];
-            common &= seen;
-            for (int i = 0; i < take; i++, n++) chunk.index[n] = key++, chunk.seen[n] = seen;
-            if (key == stop && ++entry < end) key = call.start[entry];
-        }
-        chunk.count = n;
-        for (; n % KEYS; n++) chunk.index[n] = chunk.index[0], chunk.seen[n] = 0;
-        chunk.padded = n;
-        chunk.masked = n > chunk.count || common != EVERY_ROW;
-        return n > 0;
-    }
-};
-
-INLINE ints sees(uint32_t seen, int half) {
-    ints bit;
-    for (int i = 0; i < LANES; i++) bit[i] = int32_t(1u << (half * LANES + i));
-    return (bit & int32_t(seen)) != 0;
-}
-
-struct Memory {  // of one thread, handed out in parts
-    float *start, *next;
-    explicit Memory(int64_t numbers) { next = start = (float *)aligned_alloc(64, numbers * sizeof(float)); }
-    ~Memory() { free(start); }
-    float *take(int64_t numbers) { return (next += numbers) - numbers; }
-};
 
 INLINE vec &at(float *columns, int line, int half) { return *(vec *)(columns + line * ROWS + half * LANES); }
 
