@@ -20,6 +20,7 @@ from attnmask.define.masks.window import window
 from attnmask.run.costs import Costs, Entry
 from attnmask.run.engines import Engine
 from attnmask.run.engines.cpu import engine as kernel
+from attnmask.run.engines.cpu import torch_operations
 from attnmask.run.engines.cpu.blocks import blocks_of
 from attnmask.run.engines.torch import blocks, edges
 from attnmask.run.engines.torch import engine as with_torch
@@ -30,6 +31,7 @@ from attnmask.run.machine import here
 HEADS, DIM, LENGTH = 8, 64, 2048
 NARROW, WIDE = 32, 512  # windows, to tell what a block costs from what a pair costs
 DEGREES = (16, 64)  # of graphs, likewise
+CACHE, ROWS = 16_384, (1, 16)  # keys of a cache, more than the second cache holds, and query rows, likewise
 SHORT, CALLS = 64, 50  # rows and keys of a short call, of which so many are timed together
 DTYPES = ("float32", "bfloat16", "float16")
 WORKS = ("training", "forward")  # in this order: what training allocates is there for both
@@ -77,7 +79,18 @@ def _of_kernel(took: dict[str, float]) -> dict[str, float]:
     short = _list(causal(), SHORT)
     beside = HEADS * short.blocks * (pair * short.pairs + run * short.runs + block)
     call = max(took["kernel short"] / CALLS - beside, 0.0)
-    return {"kernel": pair, "kernel_block": block, "kernel_run": run, "kernel_call": call}
+    return {"kernel": pair, "kernel_block": block, "kernel_run": run, "kernel_call": call, **_of_groups(took, call)}
+
+
+def _of_groups(took: dict[str, float], call: float) -> dict[str, float]:
+    """Of lists of one key after another, for few rows and for many; of lists of few keys that stand anywhere."""
+    of_list = [(float(degree), took[f"groups {degree}"] / HEADS / LENGTH) for degree in DEGREES]
+    scattered, of_each = _line(of_list)
+    if "decode 1" not in took:  # gradients are made pair by pair
+        return {"group": scattered, "group_key": 0.0, "group_run": 0.0, "group_list": of_each}
+    lengths = [(float(rows), (took[f"decode {rows}"] - call) / HEADS / CACHE) for rows in ROWS]
+    pair, key = _line(lengths)
+    return {"group": pair, "group_key": key, "group_run": max(scattered - key - pair, 0.0), "group_list": of_each}
 
 
 class _List(NamedTuple):
@@ -152,7 +165,19 @@ def _ways(dtype: torch.dtype, training: bool) -> Iterator[tuple[str, int, Way]]:
     if here().variant is not None:
         yield "kernel short", SHORT, _by(kernel, causal(), Frame(SHORT, q_start=0), scale)
         for name, mask in _of_lists().items():
-            yield f"kernel {name}", LENGTH, _by(kernel, mask, frame, scale)
+            yield f"kernel {name}", LENGTH, _in_lists(mask, frame, here().rows, grouped=False)
+        for degree in DEGREES:
+            yield f"groups {degree}", LENGTH, _in_lists(_random_graph(degree), frame, 1, grouped=True)
+        for rows in () if training else ROWS:
+            decode = _in_lists(causal(), Frame(rows, CACHE, align="end"), rows, grouped=True)
+            yield f"decode {rows}", CACHE, lambda q, k, v, rows=rows, decode=decode: decode(q[:, :, :rows], k, v)
+
+
+def _in_lists(mask: Mask, frame: Frame, size: int, grouped: bool) -> Way:
+    """The kernel in one of its two ways."""
+    lists = blocks_of(mask, frame, size, grouped=grouped)
+    assert lists is not None
+    return lambda q, k, v: torch_operations.attend(q, k, v, torch_operations.number_of(lists), DIM**-0.5)[0]
 
 
 def _gathered(parts: Any) -> Way:

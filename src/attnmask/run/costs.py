@@ -41,6 +41,10 @@ class Costs(NamedTuple):
         kernel_block: a block of rows there, of one head, beside its pairs.
         kernel_run: a run of keys that the same rows of a block see there.
         kernel_call: one call of it.
+        group: a pair there in a group of few rows, whose lanes are the numbers of a key.
+        group_key: reading a key and its value for all rows of a group.
+        group_run: a run of keys there, which may stand anywhere.
+        group_list: the list of a group.
         flash: a pair in a tile of flash_attn that is not empty.
         flex: the same of FlexAttention.
     """
@@ -57,6 +61,10 @@ class Costs(NamedTuple):
     kernel_block: float = 2_000.0
     kernel_run: float = 10.0
     kernel_call: float = 50_000.0
+    group: float = 1.2
+    group_key: float = 6.0
+    group_run: float = 6.0
+    group_list: float = 40.0
     flash: float = 1.0
     flex: float = 4.0
 

@@ -33,6 +33,8 @@ class Blocks:
         stop: its last key, not included.
         seen: by one bit per row of the block, which of them see the keys.
         visible: pairs that are visible, over the batches and heads of ``rows``.
+        kv_len: the number of keys.
+        grouped: whether a block is computed as a group of few rows.
     """
 
     rows: NDArray[np.int32]
@@ -41,6 +43,8 @@ class Blocks:
     stop: NDArray[np.int32]
     seen: NDArray[np.uint32]
     visible: int
+    kv_len: int
+    grouped: bool = False
 
     @functools.cached_property
     def addresses(self) -> tuple[int, ...]:
@@ -51,6 +55,31 @@ class Blocks:
     def computed(self) -> int:
         """Pairs that are computed, over the batches and heads of ``rows``."""
         return int((self.stop - self.start).sum(dtype=np.int64)) * int(self.rows.shape[3])
+
+    @functools.cached_property
+    def by_key(self) -> Blocks:
+        """The same turned round: a block is one key, and lists the rows that see it."""
+        batch, heads, blocks, size = self.rows.shape
+        length = (self.stop - self.start).astype(np.int64)
+        block = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+        entry, lane = np.nonzero(self.seen[:, None] >> np.arange(size) & 1)
+        row = np.repeat(self.rows.reshape(-1, size)[block[entry], lane], length[entry])
+        key = spread(self.start[entry].astype(np.int64), length[entry])
+        key += np.repeat(block[entry] // blocks, length[entry]) * self.kv_len
+        order = np.argsort(key, kind="stable")
+        offsets = np.searchsorted(key[order], np.arange(batch * heads * self.kv_len + 1))
+        keys = np.tile(np.arange(self.kv_len, dtype=np.int32), (batch, heads, 1))[..., None]
+        start = row[order]
+        return Blocks(
+            keys,
+            offsets,
+            start,
+            start + 1,
+            np.ones(len(start), np.uint32),
+            self.visible,
+            int(row.max(initial=-1)) + 1,
+            True,
+        )
 
     def dense(self, q_len: int, kv_len: int) -> NDArray[np.bool_]:
         """True where visible (batch, heads, q_len, kv_len), as the lists say it."""
@@ -64,7 +93,7 @@ class Blocks:
 
 
 @functools.lru_cache(maxsize=64)
-def blocks_of(mask: Mask, frame: Frame, size: int) -> Blocks | None:
+def blocks_of(mask: Mask, frame: Frame, size: int, grouped: bool = False) -> Blocks | None:
     """The blocks of a mask in a frame; None where finding them costs more than it saves.
 
     >>> import attnmask as am
@@ -78,22 +107,24 @@ def blocks_of(mask: Mask, frame: Frame, size: int) -> Blocks | None:
         mask: the mask.
         frame: where it is seen.
         size: rows per block, at most 32.
+        grouped: whether they will be computed as groups, of rows in order.
     """
     found = visible_runs(mask, frame)
     if found is None:
         return None
     fitted, runs = found
     heads = fitted.batch * fitted.heads
-    rows = _rows(runs, fitted.q_len, heads, size)
+    in_order = _of_heads(blocked(np.arange(fitted.q_len), size), fitted.q_len, heads)
+    rows = in_order if grouped else _best(runs, in_order, fitted.q_len)
     offsets, start, stop, seen = _listed(runs, rows.reshape(-1, size))
     numbers = np.where(rows < 0, -1, rows % fitted.q_len).astype(np.int32)
     shaped = numbers.reshape(fitted.batch, fitted.heads, -1, size)
-    return Blocks(shaped, offsets, start, stop, seen, int(runs.length.sum()))
+    return Blocks(shaped, offsets, start, stop, seen, int(runs.length.sum()), fitted.kv_len, grouped)
 
 
-def _rows(runs: Runs, q_len: int, heads: int, size: int) -> Ints:
+def _best(runs: Runs, in_order: Ints, q_len: int) -> Ints:
     """The rows of each block (heads, blocks, size), as rows of ``runs``, in the order that computes the fewest pairs."""
-    best = _of_heads(blocked(np.arange(q_len), size), q_len, heads)
+    best, (heads, _, size) = in_order, in_order.shape
     least, visible = _cost(runs, best)
     if visible >= ENOUGH * least:
         return best

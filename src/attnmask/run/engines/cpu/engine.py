@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from attnmask.define.frame import Frame
 from attnmask.define.mask import Mask
 from attnmask.lower.compiled import compiling, constant_when_compiled, data_of, sizes_of, text_of
-from attnmask.run.costs import costs_of
-from attnmask.run.engines.cpu.blocks import Blocks, blocks_of
-from attnmask.run.engines.cpu.kernel import kernel, missing
+from attnmask.run.engines.cpu.kernel import missing
+from attnmask.run.engines.cpu.ways import cheapest, lists_of
 from attnmask.run.request import Request, Work
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -31,32 +31,31 @@ def refusal(request: Request) -> str | None:
     machine = request.processor
     if machine.variant is None:
         return missing()
-    if blocks_of(request.mask, request.frame, machine.rows) is None:
+    if cheapest(request) is None:
         return "the keys that each row sees are too costly to find"
     return None
 
 
 def cost(request: Request) -> float:
-    """Of the blocks, also where most of their rows are empty."""
-    costs, blocks = costs_of(request), _blocks_of(request)
-    batch, heads, _, size = blocks.rows.shape
-    lists = costs.kernel_block * blocks.rows.size / size + costs.kernel_run * len(blocks.start)
-    computed = costs.kernel * blocks.computed + lists
-    return float(costs.kernel_call + computed * request.copies / (batch * heads))
-
-
-def _blocks_of(request: Request) -> Blocks:
-    found = blocks_of(request.mask, request.frame, request.processor.rows)
-    assert found is not None, "it would have been refused"
-    return found
+    """Of the cheapest way."""
+    way = cheapest(request)
+    assert way is not None, "it would have been refused"
+    return way.cost
 
 
 def work(request: Request) -> Work:
-    """One call over all blocks."""
-    found = _blocks_of(request)
-    batch, heads, blocks, size = found.rows.shape
-    computed = found.computed * request.copies // (batch * heads)
-    return Work(1, computed, f"1 call of attnmask's kernel over {blocks * request.copies:,} blocks of {size} rows")
+    """One call over all blocks, or groups."""
+    way = cheapest(request)
+    found = lists_of(request.mask, request.frame, way, request.processor.rows)
+    assert way is not None
+    *_, blocks, size = found.rows.shape
+    if not way.grouped:
+        words = f"over {blocks * request.copies:,} blocks of {size} rows"
+    else:
+        shared = request.heads // request.kv_heads
+        rows = f"of {shared} heads that share keys" if shared > 1 else "of a head"
+        words = f"reading keys once for {size} row{'' if size == 1 else 's'} {rows}"
+    return Work(1, way.computed, f"1 call of attnmask's kernel {words}")
 
 
 def attention(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> Any:
@@ -77,21 +76,23 @@ def attention_lse(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float
 
 
 def _attend(mask: Mask, frame: Frame, scale: float) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
-    """The function of q, k and v; it holds the blocks, of which operations are told a number, or a program the mask."""
+    """The function of q, k and v; operations are told a number of lists that it holds, or in a program the mask."""
     from attnmask.run.engines.cpu import torch_operations
 
     if compiling():
         told = _text(data_of(mask), sizes_of(frame))
         return lambda q, k, v: torch_operations.attend(q, k, v, told, scale)
-    blocks = _known(mask, frame)
-    return lambda q, k, v: torch_operations.attend(q, k, v, torch_operations.number_of(blocks), scale)
+
+    def attend(q: Any, k: Any, v: Any) -> tuple[Any, Any]:
+        lists = torch_operations.lists_for(mask, frame, q, k, v, grad=_differentiated(q, k, v))
+        return torch_operations.attend(q, k, v, torch_operations.number_of(lists), scale)
+
+    return attend
+
+
+def _differentiated(*arrays: Any) -> bool:
+    torch = sys.modules["torch"]
+    return torch.is_grad_enabled() and any(array.requires_grad for array in arrays)
 
 
 _text = constant_when_compiled(text_of)  # what a program holds
-
-
-def _known(mask: Mask, frame: Frame) -> Blocks:
-    found = kernel()
-    blocks = None if found is None else blocks_of(mask, frame, found.rows)
-    assert blocks is not None, "it would have been refused"
-    return blocks

@@ -7,6 +7,7 @@ own mask wherever it runs; in a call it is the number of blocks that this proces
 
 from __future__ import annotations
 
+import functools
 import itertools
 from ctypes import byref
 from typing import Any
@@ -14,11 +15,15 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import torch
 
+from attnmask.define.frame import Frame
+from attnmask.define.mask import Mask
 from attnmask.errors import InputError
 from attnmask.lower.compiled import of_text
-from attnmask.run.engines.cpu.blocks import Blocks, blocks_of
-from attnmask.run.engines.cpu.kernel import Array, Call, kernel, kernels, missing
-from attnmask.run.torch_tensors import SECOND, autocast, straight
+from attnmask.run.engines.cpu.blocks import Blocks
+from attnmask.run.engines.cpu.kernel import Array, Call, Kernel, kernel, kernels, missing
+from attnmask.run.engines.cpu.ways import Way, cheapest, lists_of
+from attnmask.run.request import Request, Setting
+from attnmask.run.torch_tensors import SECOND, autocast, autocast_is_on, straight
 
 TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 TASKS = 2  # per thread, so that one with less to do can take another
@@ -50,14 +55,29 @@ def number_of(blocks: Blocks) -> str:
     return number
 
 
-def blocks_told(text: str) -> Blocks:
-    """The blocks of a number, or of the text of a program."""
+def lists_for(mask: Mask, frame: Frame, q: Any, k: Any, v: Any, grad: bool) -> Blocks:
+    """The lists of the cheapest way for these arrays."""
+    dtype = torch.get_autocast_dtype("cpu") if autocast_is_on("cpu") else q.dtype
+    found, way = kernel(), _way(mask, frame, *q.shape[:2], k.shape[1], q.shape[3], v.shape[3], dtype, grad)
+    assert found is not None, "it would have been refused"
+    return lists_of(mask, frame, way, found.rows)
+
+
+@functools.lru_cache(maxsize=256)
+def _way(
+    mask: Mask, frame: Frame, batch: int, heads: int, kv_heads: int, dim: int, dim_v: int, dtype: Any, grad: bool
+) -> Way | None:
+    setting = Setting(str(dtype).removeprefix("torch."), grad=grad)
+    return cheapest(Request("torch", mask, frame, batch, heads, kv_heads, dim, dim_v, setting))
+
+
+def lists_told(text: str, q: Any, k: Any, v: Any, grad: bool = False) -> Blocks:
+    """The lists of a number, or of the text of a program."""
     if text.startswith("#"):
-        blocks = _NUMBERED.get(text)
+        lists = _NUMBERED.get(text)
     else:
-        found = kernel()
-        blocks = None if found is None else blocks_of(*of_text(text), found.rows)
-    if blocks is None:
+        lists = None if kernel() is None else lists_for(*of_text(text), q, k, v, grad)
+    if lists is None:
         raise InputError(
             "a program with attnmask's kernel runs where that is, and is recorded by torch.compile, torch.export, "
             "torch.jit.trace or make_fx",
@@ -66,15 +86,20 @@ def blocks_told(text: str) -> Blocks:
             else f"blocks {text[:60]!r} of another process",
             "Leave engine out where the program is recorded: it is then made of torch's own operations",
         )
-    return blocks
+    return lists
 
 
 def _rows(q: Any, k: Any, v: Any, told: str, scale: float) -> tuple[Any, Any]:
-    blocks, (output, lse) = blocks_told(told), _outputs(q, k, v)
+    lists, (output, lse) = lists_told(told, q, k, v), _outputs(q, k, v)
     arrays = [straight(array) for array in (q, k, v)]
-    call = _call(blocks, [*arrays, output, lse])
-    kernels()[blocks.rows.shape[3]].forward(byref(call), scale)
+    run = _kernel(lists)
+    (run.groups_forward if lists.grouped else run.forward)(byref(_call(lists, [*arrays, output, lse])), scale)
     return output, lse
+
+
+def _kernel(lists: Blocks) -> Kernel:
+    """The one that has blocks of this size; of groups, the fastest."""
+    return next(iter(kernels().values())) if lists.grouped else kernels()[lists.rows.shape[3]]
 
 
 def _outputs(q: Any, k: Any, v: Any, *_: Any) -> tuple[Any, Any]:
@@ -87,14 +112,43 @@ def _outputs(q: Any, k: Any, v: Any, *_: Any) -> tuple[Any, Any]:
 def _rows_backward(
     grad: Any, q: Any, k: Any, v: Any, output: Any, lse: Any, told: str, scale: float, grad_lse: Any
 ) -> tuple[Any, Any, Any]:
-    blocks, grad_q = blocks_told(told), _like(q)
-    parts = max(1, min(-(-TASKS * torch.get_num_threads() // (k.shape[0] * k.shape[1])), blocks.rows.shape[2]))
-    grad_k, grad_v = (torch.zeros(parts, *array.shape, dtype=torch.float32, device="cpu") for array in (k, v))
+    lists = lists_told(told, q, k, v, grad=True)
     arrays = [straight(array) for array in (q, k, v, output)] + [lse, straight(grad)]
-    call = _call(blocks, [*arrays, grad_q] if grad_lse is None else [*arrays, grad_q, grad_lse])
+    return (_by_key if lists.grouped else _by_block)(lists, arrays, scale, grad_lse)
+
+
+def _by_block(lists: Blocks, arrays: list[Any], scale: float, grad_lse: Any) -> tuple[Any, Any, Any]:
+    """One pass over the blocks; gradients of keys are added up in parts."""
+    q, k, v = arrays[:3]
+    grad_q, parts = _like(q), _parts(k, lists.rows.shape[2])
+    grad_k, grad_v = (torch.zeros(parts, *array.shape, dtype=torch.float32, device="cpu") for array in (k, v))
+    call = _call(lists, [*arrays, grad_q] if grad_lse is None else [*arrays, grad_q, grad_lse])
     call.parts, call.grad_k, call.grad_v = parts, grad_k.data_ptr(), grad_v.data_ptr()
-    kernels()[blocks.rows.shape[3]].backward(byref(call), scale)
-    return grad_q, *((total[0] if parts == 1 else total.sum(0)).to(q.dtype) for total in (grad_k, grad_v))
+    _kernel(lists).backward(byref(call), scale)
+    return grad_q, *(_summed(total, q) for total in (grad_k, grad_v))
+
+
+def _by_key(lists: Blocks, arrays: list[Any], scale: float, grad_lse: Any) -> tuple[Any, Any, Any]:
+    """One pass over the keys; gradients of queries are added up in parts."""
+    q, k, v = arrays[:3]
+    grad_k, grad_v, parts = _like(k), _like(v), _parts(k, k.shape[2])
+    grad_q = torch.zeros(parts, *q.shape, dtype=torch.float32, device="cpu")
+    call = _call(lists.by_key, arrays)
+    if grad_lse is not None:
+        call.grad_lse = _array(grad_lse)
+    call.parts, call.grad_q_sums = parts, grad_q.data_ptr()
+    call.key_grad, call.value_grad = _array(grad_k), _array(grad_v)
+    _kernel(lists).by_key_backward(byref(call), scale)
+    return _summed(grad_q, q), grad_k, grad_v
+
+
+def _parts(k: Any, most: int) -> int:
+    """Parts of the work on a head of keys, so that every thread has some."""
+    return max(1, min(-(-TASKS * torch.get_num_threads() // (k.shape[0] * k.shape[1])), most))
+
+
+def _summed(parts: Any, q: Any) -> Any:
+    return (parts[0] if parts.shape[0] == 1 else parts.sum(0)).to(q.dtype)
 
 
 def _gradients(grad: Any, q: Any, k: Any, v: Any, *_: Any) -> tuple[Any, Any, Any]:
@@ -105,12 +159,18 @@ def _like(array: Any) -> Any:
     return torch.empty_like(array, memory_format=torch.contiguous_format)
 
 
-def _call(blocks: Blocks, arrays: list[Any]) -> Call:
+def _call(lists: Blocks, arrays: list[Any]) -> Call:
     """The kernel's arguments; the caller holds the arrays, of which only addresses are told: q, k, v first."""
-    (batch, heads, _, dim), (_, kv_heads, kv_len, dim_v) = arrays[0].shape, arrays[2].shape
-    sizes = (batch, heads, kv_heads, kv_len, dim, dim_v, *blocks.rows.shape[:3])
-    told = [Array(array.data_ptr(), *array.stride()[:3]) for array in arrays]
-    return Call(TYPES[arrays[0].dtype], torch.get_num_threads(), *sizes, *blocks.addresses, *told)
+    (batch, heads, q_len, dim), (_, kv_heads, kv_len, dim_v) = arrays[0].shape, arrays[2].shape
+    sizes = (batch, heads, kv_heads, kv_len, dim, dim_v, *lists.rows.shape[:3])
+    told = [_array(array) for array in arrays]
+    call = Call(TYPES[arrays[0].dtype], torch.get_num_threads(), *sizes, *lists.addresses, *told)
+    call.size, call.q_len = lists.rows.shape[3], q_len
+    return call
+
+
+def _array(array: Any) -> Array:
+    return Array(array.data_ptr(), *array.stride()[:3])
 
 
 def _keep(ctx: Any, inputs: Any, output: Any) -> None:

@@ -33,6 +33,7 @@ from attnmask.run.selected import torch as selected
 from attnmask.run.torch_careful import careful
 
 SDPA = "scaled_dot_product_attention"
+FEW_ROWS = 64  # query rows, up to which a mask may be repeated for each head
 
 
 def refusal(request: Request) -> str | None:
@@ -98,6 +99,8 @@ def _attend(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> A
     if way.keys is not None:
         k, v = k[:, :, way.keys], v[:, :, way.keys]
     flag = {"is_causal": True} if way.name == "causal" else {}
+    if grouped and not flag and _folds(q):
+        return _unfolded(scaled_dot_product_attention(_folded(q, k), k, v, scale=scale), q)
     return scaled_dot_product_attention(q, k, v, scale=scale, enable_gqa=grouped, **flag)
 
 
@@ -106,8 +109,27 @@ def _masked(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float, grou
     if grouped and q.is_cuda:  # the one kernel there that shares keys between heads takes no mask
         k, v = (array.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for array in (k, v))
         grouped = False
-    output = scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=scale, enable_gqa=grouped)
+    if grouped and _folds(q):
+        mask_rows = seen.expand(-1, q.shape[1], -1, -1)
+        output = scaled_dot_product_attention(_folded(q, k), k, v, attn_mask=_folded(mask_rows, k), scale=scale)
+        output = _unfolded(output, q)
+    else:
+        output = scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=scale, enable_gqa=grouped)
     return output if empty is None else torch.where(empty, 0.0, output)
+
+
+def _folds(q: Any) -> bool:
+    """Whether heads that share keys become rows of one head: SDPA for CPUs reads the keys once for each of its heads."""
+    return not q.is_cuda and index(q.shape[2]) <= FEW_ROWS
+
+
+def _folded(array: Any, k: Any) -> Any:
+    """(batch, heads, q_len, n) as (batch, kv_heads, heads / kv_heads * q_len, n)."""
+    return array.reshape(array.shape[0], k.shape[1], -1, array.shape[3])
+
+
+def _unfolded(output: Any, q: Any) -> Any:
+    return output.reshape(*q.shape[:3], output.shape[3])
 
 
 def attention_lse(q: Any, k: Any, v: Any, mask: Mask, frame: Frame, scale: float) -> tuple[Any, Any]:

@@ -33,6 +33,7 @@ class Call(ctypes.Structure):
         *((name, Address) for name in ("rows", "offsets", "start", "stop", "seen")),
         *((name, Array) for name in ("q", "k", "v", "output", "lse", "grad", "grad_q", "grad_lse")),
         *(("parts", Number), ("grad_k", Address), ("grad_v", Address)),
+        *(("size", Number), ("q_len", Number), ("key_grad", Array), ("value_grad", Array), ("grad_q_sums", Address)),
     ]
 
 
@@ -45,6 +46,8 @@ class Kernel(NamedTuple):
         amx: whether this processor multiplies bfloat16 many times as fast as float, which the kernel does not use.
         forward: computes ``output`` and ``lse`` of a call, whose scores are scaled by its second argument.
         backward: computes ``grad_q`` and adds to ``grad_k`` and ``grad_v``.
+        groups_forward: as ``forward``, of groups of few rows that read a key together.
+        by_key_backward: computes ``key_grad`` and ``value_grad`` and adds to ``grad_q_sums``, of lists of rows by key.
     """
 
     variant: str
@@ -52,6 +55,8 @@ class Kernel(NamedTuple):
     amx: bool
     forward: Any
     backward: Any
+    groups_forward: Any
+    by_key_backward: Any
 
 
 def kernel() -> Kernel | None:
@@ -88,7 +93,9 @@ def _loaded(variant: str) -> Kernel | None:
         question.restype = ctypes.c_bool
     if not library.attnmask_runs_here():
         return None
-    for function in (library.attnmask_forward, library.attnmask_backward):
+    names = ("forward", "backward", "groups_forward", "by_key_backward")
+    functions = {name: library[f"attnmask_{name}"] for name in names}
+    for function in functions.values():
         function.argtypes, function.restype = (ctypes.POINTER(Call), ctypes.c_float), None
     rows, amx = library.attnmask_rows(), library.attnmask_has_amx() and "amx" not in HIDDEN
-    return Kernel(variant, rows, amx, library.attnmask_forward, library.attnmask_backward)
+    return Kernel(variant, rows, amx, **functions)

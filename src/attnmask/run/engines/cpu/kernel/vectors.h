@@ -96,6 +96,21 @@ INLINE vec exponential(vec x) {
     return (vec)((ints)p + ((ints)shifted << 23));
 }
 
+// 2^x for x <= 127: a power of the nearest whole number, and a polynomial of the rest r, fitted to 9e-9. Never less than
+// 2^-126; NaN stays NaN.
+INLINE vec power(vec x) {
+    x = x < -126.0f ? vec{} - 126.0f : x;
+    const float shift = 12582912.0f;
+    vec shifted = x + shift, r = x - (shifted - shift);
+    vec p = r * 1.546144777e-4f + 1.339086681e-3f;
+    p = p * r + 9.618056938e-3f;
+    p = p * r + 5.550356954e-2f;
+    p = p * r + 2.402265072e-1f;
+    p = p * r + 6.931471825e-1f;
+    p = p * r + 1.0f;
+    return (vec)((ints)p + ((ints)shifted << 23));
+}
+
 // ---- transposition of LANES x LANES numbers: pairs of rows exchange halves of their halves of ... --------------------
 
 template <int S, bool SECOND, int... L> INLINE vec exchanged(vec a, vec b, std::integer_sequence<int, L...>) {
