@@ -119,6 +119,7 @@ def plan(
     *,
     batch: int | None = None,
     heads: int | None = None,
+    kv_heads: int | None = None,
     dim: int = 64,
     dtype: str = "float32",
     device: str = "cpu",
@@ -142,18 +143,20 @@ def plan(
             to ask for: ``"torch.sdpa"``, ``"torch.flex"``, ``"flash_attn"``, ``"jax.nn"``.
         batch: the batch size; by default that of the mask, or 1.
         heads: the heads; by default those of the mask, or 8.
+        kv_heads: the heads of keys and values, which divide them; by default as many.
         dim: numbers per query, key and value.
         dtype: the number format, as ``"bfloat16"``.
         device: ``"cpu"`` or ``"cuda"``; no such device is needed.
         training: whether gradients are asked for.
 
     Raises:
-        InputError: the framework has no engine.
+        InputError: the framework has no engine, or ``kv_heads`` does not divide ``heads``.
         FrameError: the mask cannot be seen in this frame.
     """
     library, engine = _asked(framework)
     request = _request(checked_mask(mask), Frame.of(frame), library, batch, heads, dim)
-    request = request._replace(setting=Setting(dtype, device, training, False))
+    shared = _kv_heads(request.heads, kv_heads)
+    request = request._replace(kv_heads=shared, setting=Setting(dtype, device, training, False))
     reasons = {name: refusal(name, request) for name in engine_names()}
     refused = {name: reason for name, reason in reasons.items() if reason is not None}
     engine = engine or fastest(request)
@@ -175,6 +178,16 @@ def _asked(framework: str) -> tuple[str, str | None]:
             "To hand a mask to another framework, write am.export(mask, framework, frame)",
         )
     return ENGINES[framework]
+
+
+def _kv_heads(heads: int, kv_heads: int | None) -> int:
+    if kv_heads is not None and (kv_heads < 1 or heads % kv_heads):
+        raise InputError(
+            "the heads of keys and values divide those of queries",
+            f"heads {heads}, kv_heads {kv_heads}",
+            "Write for example heads=32, kv_heads=8",
+        )
+    return heads if kv_heads is None else kv_heads
 
 
 def _request(mask: Mask, frame: Frame, library: str, batch: int | None, heads: int | None, dim: int) -> Request:

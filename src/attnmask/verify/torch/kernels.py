@@ -75,8 +75,9 @@ def fused(arguments: dict[str, Any]) -> torch.Tensor:
 
 def rows(arguments: dict[str, Any]) -> torch.Tensor:
     """Visible cells of attnmask's own kernel."""
-    found = torch_operations.blocks_told(arguments["blocks"])
-    return torch.from_numpy(found.dense(arguments["q"].shape[2], arguments["k"].shape[2]))
+    q, k, v = (arguments[name] for name in "qkv")
+    found = torch_operations.lists_told(arguments["blocks"], q, k, v)
+    return torch.from_numpy(found.dense(q.shape[2], k.shape[2]))
 
 
 def native(arguments: dict[str, Any]) -> torch.Tensor:

@@ -144,7 +144,8 @@ def _by_key(lists: Blocks, arrays: list[Any], scale: float, grad_lse: Any) -> tu
 
 def _parts(k: Any, most: int) -> int:
     """Parts of the work on a head of keys, so that every thread has some."""
-    return max(1, min(-(-TASKS * torch.get_num_threads() // (k.shape[0] * k.shape[1])), most))
+    threads: int = torch.get_num_threads()
+    return max(1, min(-(-TASKS * threads // (int(k.shape[0]) * int(k.shape[1]))), most))
 
 
 def _summed(parts: Any, q: Any) -> Any:
