@@ -61,12 +61,13 @@ def _costs(seconds: dict[str, float]) -> Costs:
         "short": max(took["short"] / CALLS - took["dense"] / all_pairs * HEADS * SHORT**2, 0.0),
         "copied": took["copied"] / (HEADS * LENGTH),
     }
+    few, key = _line([(float(rows), took[f"few {rows}"] / HEADS / CACHE) for rows in ROWS])
     edge, beside = _line([(LENGTH * degree, took[f"degree {degree}"] / HEADS) for degree in DEGREES])
     pairs = {(size, width): size * (size + width - 1) * HEADS for size in SIZES for width in (NARROW, WIDE)}
     of_block = {key: took[f"blocks {key}"] / (LENGTH / key[0]) for key in pairs if f"blocks {key}" in took}
     _, call = _line([(pairs[key], of_block[key]) for key in ((SIZES[0], NARROW), (SIZES[0], WIDE))])
     rates = tuple((of_block[size, WIDE] - call) / pairs[size, WIDE] for size in SIZES)
-    return Costs(**known, edge=edge, edges=beside, call=call, blocks=rates, **_of_kernel(took))
+    return Costs(**known, few=few, key=key, edge=edge, edges=beside, call=call, blocks=rates, **_of_kernel(took))
 
 
 def _of_kernel(took: dict[str, float]) -> dict[str, float]:
@@ -162,6 +163,8 @@ def _ways(dtype: torch.dtype, training: bool) -> Iterator[tuple[str, int, Way]]:
         for width in (NARROW, WIDE) if size == SIZES[0] else (WIDE,):
             in_blocks = in_blocks_of(causal() & window(width - 1), frame, size)
             yield f"blocks {(size, width)}", LENGTH, _planned(blocks.attend, in_blocks, scale)
+    for rows in ROWS:
+        yield f"few {rows}", CACHE, lambda q, k, v, rows=rows: sdpa(q[:, :, :rows], k, v)
     if here().variant is not None:
         yield "kernel short", SHORT, _by(kernel, causal(), Frame(SHORT, q_start=0), scale)
         for name, mask in _of_lists().items():

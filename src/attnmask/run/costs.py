@@ -32,6 +32,8 @@ class Costs(NamedTuple):
         causal: a pair under SDPA's own causal flag, of those in blocks of keys that it does not skip.
         dense: a pair under a mask of all pairs.
         short: one call of SDPA, beside its pairs.
+        few: a pair in a call of few rows, which reads keys rather than computes.
+        key: reading a key and its value there, for all rows of a head of keys.
         blocks: a pair of a block of rows, by the size of the block.
         call: a block, over all heads, beside its pairs.
         copied: copying a key and its value.
@@ -52,6 +54,8 @@ class Costs(NamedTuple):
     causal: float = 1.0
     dense: float = 1.2
     short: float = 50_000.0
+    few: float = 1.6
+    key: float = 10.0
     blocks: tuple[float, ...] = (1.2, 1.1, 1.1, 1.05)
     call: float = 60_000.0
     copied: float = 24.0

@@ -18,6 +18,7 @@ from attnmask.run.request import Request
 
 FEW_PAIRS = 1 << 14  # per head: one call with a mask, without looking for others
 SKIPPED = 512  # keys
+FEW_ROWS = 64  # that share a head of keys
 DTYPES = ("float32", "bfloat16", "float16", "float64")  # of the fused kernel that blocks are computed with
 
 
@@ -59,13 +60,14 @@ def _per_copy(request: Request) -> Costs:
 def _ways(request: Request) -> Iterator[Way]:
     costs, frame = costs_of(request), request.frame
     known, pairs = plain_in(request.mask, frame), request.pairs
+    dense = _of_few(request, costs, frame.kv_len) if few_rows(request) else costs.dense * pairs
     if known == "causal":
         yield Way("causal", costs.short + costs.causal * request.copies * causal_pairs(frame.q_len))
         return
     if known != "other":
-        yield Way("plain", costs.short + pairs)
+        yield Way("plain", costs.short + (dense if few_rows(request) else pairs))
         return
-    yield Way("dense", costs.short + costs.dense * pairs)
+    yield Way("dense", costs.short + dense)
     if frame.q_len > 1 and pairs <= FEW_PAIRS * request.copies:
         return
     found = visible_runs(request.mask, frame)
@@ -74,12 +76,25 @@ def _ways(request: Request) -> Iterator[Way]:
     fitted, runs = found
     keys = _common(fitted, runs)
     if keys is not None:
-        yield Way("keys", costs.short + request.copies * frame.q_len * len(range(*keys.indices(frame.kv_len))), keys)
+        number = len(range(*keys.indices(frame.kv_len)))
+        computed = _of_few(request, costs, number) if few_rows(request) else request.copies * frame.q_len * number
+        yield Way("keys", costs.short + computed, keys)
     elif in_blocks(request):
         heads = fitted.batch * fitted.heads
         visible = costs.edge * int(runs.length.sum()) + costs.edges * heads
         yield Way("blocks", rough_cost(fitted, runs, _per_copy(request)) * request.copies / heads)
         yield Way("edges", visible * request.copies / heads)
+
+
+def few_rows(request: Request) -> bool:
+    """Whether the rows that read a key together are so few that reading is what costs."""
+    return request.setting.device == "cpu" and request.frame.q_len * request.heads <= FEW_ROWS * request.kv_heads
+
+
+def _of_few(request: Request, costs: Costs, keys: int) -> float:
+    """One call of few rows over so many keys."""
+    read = request.batch * request.kv_heads * keys
+    return costs.key * read + costs.few * request.copies * request.frame.q_len * keys
 
 
 def causal_pairs(length: int) -> int:

@@ -123,7 +123,7 @@ public:
                 memset(grad_key, 0, sizeof(float) * apart), memset(grad_value, 0, sizeof(float) * apart_v);
             }
             for (int64_t h = 0; h < heads && now.chunk.count; h++)
-                chunk(b, kv * heads + h, now.chunk, later, sums + h * call.q_len * call.dim);
+                chunk(b, kv * heads + h, now.chunk, later.chunk, sums + h * call.q_len * call.dim);
             if (!now.last) continue;
             for (int64_t d = 0; d < apart; d += LANES) *(vec *)(grad_key + d) *= scale;
             store_row(grad_key, grad_keys, number), store_row(grad_value, grad_values, number);

@@ -46,6 +46,16 @@ template <int R, class T> class Group {
         for (int64_t r = 0; r < all; r++) sums.most[r] = LOWEST, sums.total[r] = 0.0f;
     }
 
+    // The rows of a later group, which are read, and written where they stand in the output.
+    void ask(int64_t b, int64_t kv, int64_t group) {
+        for (int64_t r = 0; r < rows; r++) {
+            int32_t position = positions(group)[r / heads];
+            if (position < 0) continue;
+            rows_of<T>(call.q, b, kv * heads + r % heads, call.dim).fetch(position);
+            rows_of<T>(call.output, b, kv * heads + r % heads, call.dim_v).template fetch<true>(position);
+        }
+    }
+
     void scores(Rows<T> keys, const Chunk &now, const Chunk &later) {
         for (int i = 0; i < now.padded; i += LANES / R)
             for (int64_t r = 0; r < all; r += R)
@@ -108,11 +118,12 @@ public:
         while (walk.more()) {
             auto [now, later] = walk.next();
             if (now.first) begin(b, kv, now.group);
+            if (later.first) ask(b, kv, later.group);
             if (now.chunk.count) {
-                scores(keys, now.chunk, later);
+                scores(keys, now.chunk, later.chunk);
                 for (int64_t r = 0; r < all; r++)
                     now.chunk.masked ? softmax<true>(r, now.chunk) : softmax<false>(r, now.chunk);
-                add_values(values, now.chunk, later);
+                add_values(values, now.chunk, later.chunk);
             }
             if (now.last) finish(now.group, sums);
         }

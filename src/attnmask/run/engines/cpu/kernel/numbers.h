@@ -44,10 +44,11 @@ template <class T> struct Rows {
 
     const T *at(int32_t index) const { return from + index * step; }
 
-    void fetch(int32_t index) const { fetch(index, 0, dim); }
-    void fetch(int32_t index, int64_t d, int64_t numbers) const {  // into the second cache, for soon
+    // Into the second cache, for soon; WRITE: to be written.
+    template <bool WRITE = false> void fetch(int32_t index) const { fetch<WRITE>(index, 0, dim); }
+    template <bool WRITE = false> void fetch(int32_t index, int64_t d, int64_t numbers) const {
         const char *row = (const char *)(at(index) + d);
-        for (int64_t byte = 0; byte < numbers * int64_t(sizeof(T)); byte += 64) __builtin_prefetch(row + byte, 0, 2);
+        for (int64_t byte = 0; byte < numbers * int64_t(sizeof(T)); byte += 64) __builtin_prefetch(row + byte, WRITE, 2);
     }
 };
 

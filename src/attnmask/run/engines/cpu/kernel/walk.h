@@ -21,7 +21,7 @@ class Walk {  // through the lists of groups that follow each other, or through 
     void make() {
         Step &step = steps[made % STEPS];
         Chunk &chunk = step.chunk;
-        chunk.count = 0;
+        chunk.count = 0, step.first = false;
         if (group == end) return;
         step.group = group, step.first = first;
         list.next(chunk);
@@ -41,10 +41,9 @@ public:
 
     bool more() const { return taken < made; }
 
-    // The next step, and the keys that are wanted a chunk or some steps later.
-    std::pair<const Step &, const Chunk &> next() {
-        const Step &now = steps[taken++ % STEPS];
-        const Chunk &later = steps[made % STEPS].chunk;
+    // The next step, and the one that is wanted a chunk or some steps later, which is empty at the end.
+    std::pair<const Step &, const Step &> next() {
+        const Step &now = steps[taken++ % STEPS], &later = steps[made % STEPS];
         make();
         keys -= now.chunk.count;
         return {now, later};
