@@ -13,6 +13,7 @@
 
 #include "lists.h"
 
+constexpr double LOG2_E = 1.4426950408889634, LN_2 = 0.6931471805599453;  // scores are exponents of 2
 constexpr float LOWEST = -1e30f;  // below all scores, and a number, so that differences are numbers
 
 INLINE vec &at(float *columns, int line, int half) { return *(vec *)(columns + line * ROWS + half * LANES); }
@@ -21,50 +22,46 @@ INLINE vec &at(float *columns, int line, int half) { return *(vec *)(columns + l
 
 class Forward {
     const Call &call;
-    float scale, *rows, *queries, *output_rows, *output, *keys, *values, *weights;
-    vec most[2], total[2];  // of each row: the largest score so far, and the sum of e^(score - largest)
+    float scale, *rows, *queries, *output_rows, *output, *keys, *weights;
+    vec most[2], total[2];  // of each row: the largest score so far, and the sum of 2^(score - largest)
     Chunk chunk;
 
-    // Scores to weights; what came before is scaled to a new largest score.
-    template <bool MASKED> void softmax() {
-        vec top[2] = {most[0], most[1]}, sum[2] = {}, factor[2];
+    // Scores to weights; factor is what scales sums so far to a new largest score.
+    template <bool MASKED> void softmax(vec *factor) {
+        vec top[2] = {most[0], most[1]}, sum[2] = {};
         for (int i = 0; i < chunk.padded; i++)
             for (int w = 0; w < 2; w++) {
-                vec score = at(weights, i, w) * scale;
-                if (MASKED) score = sees(chunk.seen[i], w) ? score : vec{} + LOWEST;
-                at(weights, i, w) = score;
+                vec score = at(weights, i, w);
+                if (MASKED) at(weights, i, w) = score = sees(chunk.seen[i], w) ? score : vec{} + LOWEST;
                 top[w] = larger(top[w], score);
             }
         for (int i = 0; i < chunk.padded; i++)
             for (int w = 0; w < 2; w++) {
-                vec weight = exponential(at(weights, i, w) - top[w]);
+                vec weight = power(at(weights, i, w) - top[w]);
                 if (MASKED) weight = sees(chunk.seen[i], w) ? weight : vec{};
                 at(weights, i, w) = weight;
                 sum[w] += weight;
             }
         for (int w = 0; w < 2; w++) {
-            factor[w] = exponential(most[w] - top[w]);
+            factor[w] = power(most[w] - top[w]);
             total[w] = total[w] * factor[w] + sum[w];
             most[w] = top[w];
         }
-        scale_output(factor);
-    }
-
-    void scale_output(const vec *factor) {
-        for (int d = 0; d < padded(call.dim_v); d++)
-            for (int w = 0; w < 2; w++) at(output, d, w) *= factor[w];
     }
 
     template <class T> void finish(int64_t b, int64_t h, const int32_t *index) {
         vec inverse[2];
         for (int w = 0; w < 2; w++) inverse[w] = total[w] == 0.0f ? vec{} : 1.0f / total[w];  // NaN stays NaN
-        scale_output(inverse);
+        for (int d = 0; d < padded(call.dim_v); d++)
+            for (int w = 0; w < 2; w++) at(output, d, w) *= inverse[w];
         to_rows(output, output_rows, call.dim_v);
         scatter(output_rows, call.output.of<T>(b, h), call.output.row, index, call.dim_v);
         float *lse = call.lse.of<float>(b, h);
-        for (int r = 0; r < ROWS; r++) {
-            float sum = total[r / LANES][r % LANES], largest = most[r / LANES][r % LANES];
-            if (index[r] >= 0) lse[index[r] * call.lse.row] = sum == 0.0f ? -INFINITY : largest + logf(sum);
+        for (int w = 0; w < 2; w++) {
+            vec all = product(most[w], LN_2, logarithm(total[w]));
+            for (int i = 0; i < LANES; i++)
+                if (int32_t row = index[w * LANES + i]; row >= 0)
+                    lse[row * call.lse.row] = total[w][i] == 0.0f ? -INFINITY : all[i];
         }
     }
 
@@ -76,7 +73,7 @@ public:
     Forward(const Call &call, float scale, Memory &memory) : call(call), scale(scale) {
         rows = memory.take(ROWS * padded(call.dim)), queries = memory.take(ROWS * padded(call.dim));
         output_rows = memory.take(ROWS * padded(call.dim_v)), output = memory.take(ROWS * padded(call.dim_v));
-        keys = memory.take(CHUNK * padded(call.dim)), values = memory.take(CHUNK * padded(call.dim_v));
+        keys = memory.take(CHUNK * padded(call.dim > call.dim_v ? call.dim : call.dim_v));
         weights = memory.take(CHUNK * ROWS);
     }
 
@@ -85,14 +82,19 @@ public:
         int64_t kv = h / (call.heads / call.kv_heads);
         gather(call.q.of<T>(b, h), call.q.row, index, ROWS, call.dim, ROWS, rows);
         to_columns(rows, queries, call.dim);
+        scale_all(queries, ROWS * padded(call.dim), scale * LOG2_E);
         memset(output, 0, sizeof(float) * ROWS * padded(call.dim_v));
         for (int w = 0; w < 2; w++) most[w] = vec{} + LOWEST, total[w] = vec{};
         for (List list(call, number); list.next(chunk);) {
-            gather(call.k.of<T>(b, kv), call.k.row, chunk.index, chunk.padded, call.dim, CHUNK, keys);
-            sum_numbers(keys, queries, chunk.padded, call.dim, weights);
-            chunk.masked ? softmax<true>() : softmax<false>();
-            gather(call.v.of<T>(b, kv), call.v.row, chunk.index, chunk.padded, call.dim_v, CHUNK, values);
-            sum_keys(values, weights, chunk.padded, call.dim_v, output);
+            Lines k = lines(call.k.of<T>(b, kv), call.k.row, chunk, call.kv_len, call.dim, keys);
+            sum_numbers(k, queries, chunk.padded, call.dim, weights,
+                        ahead_of(call.v.of<T>(b, kv), call.v.row, chunk.index[0], call.dim_v));
+            vec factor[2];
+            chunk.masked ? softmax<true>(factor) : softmax<false>(factor);
+            Lines v = lines(call.v.of<T>(b, kv), call.v.row, chunk, call.kv_len, call.dim_v, keys);
+            int32_t next = chunk.index[0] + chunk.count;
+            sum_keys<SCALE>(v, weights, chunk.count, call.dim_v, output,
+                            ahead_of(call.k.of<T>(b, kv), call.k.row, next, call.dim), factor);
         }
         finish<T>(b, h, index);
     }
@@ -118,15 +120,15 @@ template <class T> void forward(const Call &call, float scale) {
 class Backward {
     const Call &call;
     float scale, *rows, *queries, *grad_rows, *grads, *grad_q, *output, *keys, *values, *weights, *slopes;
-    vec lse[2], inner[2];  // of each row: log of the sum of e^score; what is taken from the gradients of its weights
+    vec lse[2], inner[2];  // of each row: log2 of the sum of 2^score; what is taken from the gradients of its weights
     Chunk chunk;
 
     // Scores to weights, and gradients of weights to gradients of scores.
     template <bool MASKED> void softmax() {
         for (int i = 0; i < chunk.padded; i++)
             for (int w = 0; w < 2; w++) {
-                vec weight = exponential(at(weights, i, w) * scale - lse[w]);
-                vec slope = weight * (at(slopes, i, w) - inner[w]) * scale;
+                vec weight = power(at(weights, i, w) - lse[w]);
+                vec slope = weight * (at(slopes, i, w) - inner[w]);
                 if (MASKED) weight = sees(chunk.seen[i], w) ? weight : vec{};
                 if (MASKED) slope = sees(chunk.seen[i], w) ? slope : vec{};
                 at(weights, i, w) = weight;
@@ -139,6 +141,8 @@ class Backward {
         gather(call.grad.of<T>(b, h), call.grad.row, index, ROWS, call.dim_v, ROWS, grad_rows);
         gather(call.output.of<T>(b, h), call.output.row, index, ROWS, call.dim_v, ROWS, output);
         to_columns(rows, queries, call.dim);
+        scale_all(queries, ROWS * padded(call.dim), scale * LOG2_E);
+        scale_all(rows, ROWS * padded(call.dim), scale);
         to_columns(grad_rows, grads, call.dim_v);
         const float *of_rows = call.lse.of<float>(b, h), *of_lse = call.grad_lse.of<float>(b, h);
         for (int r = 0; r < ROWS; r++) {
@@ -154,6 +158,7 @@ class Backward {
             float known = index[r] < 0 ? 0.0f : of_rows[index[r] * call.lse.row];
             lse[r / LANES][r % LANES] = known == -INFINITY ? 0.0f : known;  // which none of its weights is asked for
         }
+        for (int w = 0; w < 2; w++) lse[w] = product(lse[w], LOG2_E, vec{});
     }
 
 public:
@@ -175,15 +180,18 @@ public:
         begin<T>(b, h, index);
         memset(grad_q, 0, sizeof(float) * ROWS * padded(call.dim));
         for (List list(call, number); list.next(chunk);) {
-            gather(call.k.of<T>(b, kv), call.k.row, chunk.index, chunk.padded, call.dim, CHUNK, keys);
-            gather(call.v.of<T>(b, kv), call.v.row, chunk.index, chunk.padded, call.dim_v, CHUNK, values);
-            sum_numbers(keys, queries, chunk.padded, call.dim, weights);
-            sum_numbers(values, grads, chunk.padded, call.dim_v, slopes);
+            int32_t first = chunk.index[0], next = first + chunk.count;
+            Lines k = lines(call.k.of<T>(b, kv), call.k.row, chunk, call.kv_len, call.dim, keys);
+            Lines v = lines(call.v.of<T>(b, kv), call.v.row, chunk, call.kv_len, call.dim_v, values);
+            sum_numbers(k, queries, chunk.padded, call.dim, weights, ahead_of(grad_k, call.dim, first, call.dim));
+            sum_numbers(v, grads, chunk.padded, call.dim_v, slopes, ahead_of(grad_v, call.dim_v, first, call.dim_v));
             chunk.masked ? softmax<true>() : softmax<false>();
-            sum_keys(keys, slopes, chunk.padded, call.dim, grad_q);
-            sum_rows(slopes, rows, chunk.index, chunk.count, call.dim, grad_k);
-            sum_rows(weights, grad_rows, chunk.index, chunk.count, call.dim_v, grad_v);
+            sum_keys<ADD>(k, slopes, chunk.count, call.dim, grad_q,
+                          ahead_of(call.k.of<T>(b, kv), call.k.row, next, call.dim));
+            sum_rows(slopes, rows, chunk, call.dim, grad_k, ahead_of(call.v.of<T>(b, kv), call.v.row, next, call.dim_v));
+            sum_rows(weights, grad_rows, chunk, call.dim_v, grad_v, Ahead{(const char *)rows, 0, INT64_MAX, 0, 0});
         }
+        scale_all(grad_q, ROWS * padded(call.dim), scale);
         to_rows(grad_q, queries, call.dim);
         scatter(queries, call.grad_q.of<T>(b, h), call.grad_q.row, index, call.dim);
     }

@@ -1,17 +1,12 @@
 // The list of a block, a chunk of keys at a time.
 
 #pragma once
+#include <type_traits>
+
 #include "call.h"
 #include "panels.h"
 
 constexpr uint32_t EVERY_ROW = uint32_t((uint64_t(1) << ROWS) - 1);
-
-struct Chunk {
-    int32_t index[CHUNK];
-    uint32_t seen[CHUNK];
-    int count, padded;  // keys; and as many as `tile` takes, those beyond seen by no row
-    bool masked;        // some row does not see some key
-};
 
 class List {
     const Call &call;
@@ -25,6 +20,7 @@ public:
 
     bool next(Chunk &chunk) {
         int n = 0;
+        int32_t first = key;
         uint32_t common = EVERY_ROW;
         while (entry < end && n < CHUNK) {
             int32_t stop = call.stop[entry], take = stop - key < CHUNK - n ? stop - key : CHUNK - n;
@@ -34,6 +30,7 @@ public:
             if (key == stop && ++entry < end) key = call.start[entry];
         }
         chunk.count = n;
+        chunk.together = n > 0 && chunk.index[n - 1] - first == n - 1;
         for (; n % KEYS; n++) chunk.index[n] = chunk.index[0], chunk.seen[n] = 0;
         chunk.padded = n;
         chunk.masked = n > chunk.count || common != EVERY_ROW;
@@ -45,4 +42,16 @@ INLINE ints sees(uint32_t seen, int half) {
     ints bit;
     for (int i = 0; i < LANES; i++) bit[i] = int32_t(1u << (half * LANES + i));
     return (bit & int32_t(seen)) != 0;
+}
+
+// The keys of a chunk: where they stand, if they follow each other and are floats that `tile` takes; else gathered. Those
+// beyond the chunk's count may be any keys, also some that are NaN, and must reach no result.
+template <class T>
+INLINE Lines lines(const T *from, int64_t step, const Chunk &chunk, int64_t length, int64_t dim, float *room) {
+    if constexpr (std::is_same_v<T, float>)
+        if (chunk.together && dim % NUMBERS == 0 && chunk.index[0] + chunk.padded <= length)
+            return {from + chunk.index[0] * step, step, PANEL};
+    if (dim % LANES == 0) gather_whole(from, step, chunk.index, chunk.padded, dim, CHUNK, room);
+    else gather(from, step, chunk.index, chunk.padded, dim, CHUNK, room);
+    return {room, PANEL, CHUNK * PANEL};
 }

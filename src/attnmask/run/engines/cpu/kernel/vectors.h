@@ -58,42 +58,95 @@ template <class T> INLINE void store_some(T *to, vec x, int count) {
 
 // ---- arithmetic -----------------------------------------------------------------------------------------------------
 
-// c (T x 2 vectors) = or += a (T x n) b (n x 2 vectors): each number of a is broadcast, the sums stay in registers.
-template <int T, bool ADD>
-INLINE void tile(int n, const float *a, int a_row, int a_column, const float *b, int b_row, float *c, int c_row) {
+// Rows of memory that are wanted next, in bytes: the first, how far the next is, their length, and how much of them is
+// fetched for each number that `tile` broadcasts.
+struct Ahead {
+    const char *row;
+    int64_t step, length, pace, at;
+
+    template <int T> inline __attribute__((always_inline)) void fetch() {
+        __builtin_prefetch(row + at);
+        at += T * pace;
+        if (at >= length) at -= length, row += step;
+    }
+};
+
+// c (T x 2 vectors) = a (T x n) b (n x 2 vectors) + c * factor: each number of a is broadcast, the sums stay in
+// registers. START: without c; ADD: without factor. Number j of row t of a is at a + t * a_row + j * a_column.
+enum Into { START, ADD, SCALE };
+
+template <int T, Into INTO>
+INLINE void tile(int n, const float *a, int64_t a_row, int64_t a_column, const float *b, int b_row, float *c,
+                 int64_t c_row, Ahead &ahead, const vec *factor = nullptr) {
     vec sum[T][2] = {};
+    const float *of[(T + 2) / 3];  // every third row of a: those between are once and twice a_row further
+#pragma GCC unroll 16
+    for (int t = 0; t < T; t += 3) {
+        of[t / 3] = a + t * a_row;
+        if (!__builtin_constant_p(a_row)) asm("" : "+r"(of[t / 3]));  // else GCC keeps T addresses, more than registers
+    }
     for (int j = 0; j < n; j++) {
+        ahead.fetch<T>();
         vec left = *(const vec *)(b + j * b_row), right = *(const vec *)(b + j * b_row + LANES);
 #pragma GCC unroll 16
         for (int t = 0; t < T; t++) {
-            float x = a[t * a_row + j * a_column];
+            float x = of[t / 3][t % 3 * a_row];
             sum[t][0] += x * left;
             sum[t][1] += x * right;
         }
+#pragma GCC unroll 16
+        for (int t = 0; t < T; t += 3) {
+            of[t / 3] += a_column;
+            if (!__builtin_constant_p(a_row)) asm("" : "+r"(of[t / 3]));
+        }
     }
 #pragma GCC unroll 16
-    for (int t = 0; t < T; t++) {
-        vec *to = (vec *)(c + t * c_row);
-        to[0] = ADD ? to[0] + sum[t][0] : sum[t][0];
-        to[1] = ADD ? to[1] + sum[t][1] : sum[t][1];
-    }
+    for (int t = 0; t < T; t++)
+#pragma GCC unroll 2
+        for (int w = 0; w < 2; w++) {
+            float *to = c + t * c_row + w * LANES;
+            vec x = sum[t][w];
+            if (INTO == ADD) x += load(to);
+            if (INTO == SCALE) x += load(to) * factor[w];
+            store(to, x);
+        }
+}
+
+// x * factor + y, as if factor had the digits of a double.
+INLINE vec product(vec x, double factor, vec y) {
+    float most = float(factor), rest = float(factor - most);
+    return x * most + (x * rest + y);
 }
 
 INLINE vec larger(vec a, vec b) { return b > a ? b : a; }
 
-// e^x for x <= 88: 2^n e^r, with a polynomial in r (Cephes). Never less than e^-87; NaN stays NaN.
-INLINE vec exponential(vec x) {
-    x = x < -87.0f ? vec{} - 87.0f : x;
+// 2^x for x <= 127: a power of the nearest whole number, and a polynomial of the rest r, fitted to 9e-9. Never less than
+// 2^-126; NaN stays NaN.
+INLINE vec power(vec x) {
+    x = x < -126.0f ? vec{} - 126.0f : x;
     const float shift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number, which the last bits then hold
-    vec shifted = x * 1.44269504f + shift, n = shifted - shift;
-    vec r = x - n * 0.693359375f + n * 2.12194440e-4f;  // minus n log 2, in two parts
-    vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * (r * r) + r + 1.0f;
+    vec shifted = x + shift, r = x - (shifted - shift);
+    vec p = r * 1.546144777e-4f + 1.339086681e-3f;
+    p = p * r + 9.618056938e-3f;
+    p = p * r + 5.550356954e-2f;
+    p = p * r + 2.402265072e-1f;
+    p = p * r + 6.931471825e-1f;
+    p = p * r + 1.0f;
     return (vec)((ints)p + ((ints)shifted << 23));
+}
+
+// log x for x >= 2^-126: of the nearest power of 2, and of the rest 1 + f by a polynomial, fitted to 5e-9. NaN stays NaN.
+INLINE vec logarithm(vec x) {
+    ints e = ((ints)x - 0x3f3504f3) >> 23;  // 0x3f3504f3: the root of 1/2
+    vec f = (vec)((ints)x - (e << 23)) - 1.0f, n = __builtin_convertvector(e, vec);
+    vec p = f * -7.924938202e-2f + 1.279941946e-1f;
+    p = p * f - 1.306668967e-1f;
+    p = p * f + 1.419109106e-1f;
+    p = p * f - 1.663221866e-1f;
+    p = p * f + 2.000195086e-1f;
+    p = p * f - 2.500056922e-1f;
+    p = p * f + 3.333331943e-1f;
+    return x == x ? (p * f - 0.5f) * (f * f) + f + n * 6.931471806e-1f : x;
 }
 
 // ---- transposition of LANES x LANES numbers: pairs of rows exchange halves of their halves of ... --------------------
