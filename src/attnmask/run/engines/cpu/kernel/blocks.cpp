@@ -13,7 +13,6 @@
 
 #include "lists.h"
 
-constexpr double LOG2_E = 1.4426950408889634, LN_2 = 0.6931471805599453;  // scores are exponents of 2
 constexpr float LOWEST = -1e30f;  // below all scores, and a number, so that differences are numbers
 
 INLINE vec &at(float *columns, int line, int half) { return *(vec *)(columns + line * ROWS + half * LANES); }
@@ -23,7 +22,7 @@ INLINE vec &at(float *columns, int line, int half) { return *(vec *)(columns + l
 class Forward {
     const Call &call;
     float scale, *rows, *queries, *output_rows, *output, *keys, *weights;
-    vec most[2], total[2];  // of each row: the largest score so far, and the sum of 2^(score - largest)
+    vec most[2], total[2];  // of each row: the largest score so far, and the sum of e^(score - largest)
     Chunk chunk;
 
     // Scores to weights; factor is what scales sums so far to a new largest score.
@@ -37,13 +36,13 @@ class Forward {
             }
         for (int i = 0; i < chunk.padded; i++)
             for (int w = 0; w < 2; w++) {
-                vec weight = power(at(weights, i, w) - top[w]);
+                vec weight = exponential(at(weights, i, w) - top[w]);
                 if (MASKED) weight = sees(chunk.seen[i], w) ? weight : vec{};
                 at(weights, i, w) = weight;
                 sum[w] += weight;
             }
         for (int w = 0; w < 2; w++) {
-            factor[w] = power(most[w] - top[w]);
+            factor[w] = exponential(most[w] - top[w]);
             total[w] = total[w] * factor[w] + sum[w];
             most[w] = top[w];
         }
@@ -58,7 +57,7 @@ class Forward {
         scatter(output_rows, call.output.of<T>(b, h), call.output.row, index, call.dim_v);
         float *lse = call.lse.of<float>(b, h);
         for (int w = 0; w < 2; w++) {
-            vec all = product(most[w], LN_2, logarithm(total[w]));
+            vec all = most[w] + logarithm(total[w]);
             for (int i = 0; i < LANES; i++)
                 if (int32_t row = index[w * LANES + i]; row >= 0)
                     lse[row * call.lse.row] = total[w][i] == 0.0f ? -INFINITY : all[i];
@@ -81,20 +80,20 @@ public:
         const int32_t *index = call.rows + number * ROWS;
         int64_t kv = h / (call.heads / call.kv_heads);
         gather(call.q.of<T>(b, h), call.q.row, index, ROWS, call.dim, ROWS, rows);
+        scale_all(rows, ROWS * padded(call.dim), scale);
         to_columns(rows, queries, call.dim);
-        scale_all(queries, ROWS * padded(call.dim), scale * LOG2_E);
         memset(output, 0, sizeof(float) * ROWS * padded(call.dim_v));
         for (int w = 0; w < 2; w++) most[w] = vec{} + LOWEST, total[w] = vec{};
         for (List list(call, number); list.next(chunk);) {
             Lines k = lines(call.k.of<T>(b, kv), call.k.row, chunk, call.kv_len, call.dim, keys);
-            sum_numbers(k, queries, chunk.padded, call.dim, weights,
-                        ahead_of(call.v.of<T>(b, kv), call.v.row, chunk.index[0], call.dim_v));
+            Ahead next = ahead_of<T>(call.v, b, kv, chunk.index[0], call.dim_v);
+            sum_numbers(k, queries, chunk.padded, call.dim, weights, next);
             vec factor[2];
             chunk.masked ? softmax<true>(factor) : softmax<false>(factor);
             Lines v = lines(call.v.of<T>(b, kv), call.v.row, chunk, call.kv_len, call.dim_v, keys);
-            int32_t next = chunk.index[0] + chunk.count;
-            sum_keys<SCALE>(v, weights, chunk.count, call.dim_v, output,
-                            ahead_of(call.k.of<T>(b, kv), call.k.row, next, call.dim), factor);
+            next = chunk.last ? ahead_of<T>(call.q, b, h, index[0] + ROWS, call.dim)
+                              : ahead_of<T>(call.k, b, kv, chunk.index[0] + chunk.count, call.dim);
+            sum_keys<SCALE>(v, weights, chunk.count, call.dim_v, output, next, factor);
         }
         finish<T>(b, h, index);
     }
@@ -120,14 +119,14 @@ template <class T> void forward(const Call &call, float scale) {
 class Backward {
     const Call &call;
     float scale, *rows, *queries, *grad_rows, *grads, *grad_q, *output, *keys, *values, *weights, *slopes;
-    vec lse[2], inner[2];  // of each row: log2 of the sum of 2^score; what is taken from the gradients of its weights
+    vec lse[2], inner[2];  // of each row: log of the sum of e^score; what is taken from the gradients of its weights
     Chunk chunk;
 
     // Scores to weights, and gradients of weights to gradients of scores.
     template <bool MASKED> void softmax() {
         for (int i = 0; i < chunk.padded; i++)
             for (int w = 0; w < 2; w++) {
-                vec weight = power(at(weights, i, w) - lse[w]);
+                vec weight = exponential(at(weights, i, w) - lse[w]);
                 vec slope = weight * (at(slopes, i, w) - inner[w]);
                 if (MASKED) weight = sees(chunk.seen[i], w) ? weight : vec{};
                 if (MASKED) slope = sees(chunk.seen[i], w) ? slope : vec{};
@@ -140,25 +139,36 @@ class Backward {
         gather(call.q.of<T>(b, h), call.q.row, index, ROWS, call.dim, ROWS, rows);
         gather(call.grad.of<T>(b, h), call.grad.row, index, ROWS, call.dim_v, ROWS, grad_rows);
         gather(call.output.of<T>(b, h), call.output.row, index, ROWS, call.dim_v, ROWS, output);
-        to_columns(rows, queries, call.dim);
-        scale_all(queries, ROWS * padded(call.dim), scale * LOG2_E);
         scale_all(rows, ROWS * padded(call.dim), scale);
+        to_columns(rows, queries, call.dim);
         to_columns(grad_rows, grads, call.dim_v);
-        const float *of_rows = call.lse.of<float>(b, h), *of_lse = call.grad_lse.of<float>(b, h);
+        known<T>(b, h, index);
+    }
+
+    // What the forward pass and the gradients of its results say of each row.
+    template <class T> void known(int64_t b, int64_t h, const int32_t *index) {
+        alignas(64) float sums[ROWS * LANES], columns[LANES * ROWS];
         for (int r = 0; r < ROWS; r++) {
             vec sum = {};
             for (int64_t d = 0; d < padded(call.dim_v); d += LANES) {
                 int64_t place = (d / PANEL * ROWS + r) * PANEL + d % PANEL;
                 sum += load(output + place) * load(grad_rows + place);
             }
-            float all = 0;
-            for (int i = 0; i < LANES; i++) all += sum[i];
-            if (call.grad_lse.data && index[r] >= 0) all -= of_lse[index[r] * call.grad_lse.row];
-            inner[r / LANES][r % LANES] = all;
-            float known = index[r] < 0 ? 0.0f : of_rows[index[r] * call.lse.row];
-            lse[r / LANES][r % LANES] = known == -INFINITY ? 0.0f : known;  // which none of its weights is asked for
+            store(sums + r * LANES, sum);
         }
-        for (int w = 0; w < 2; w++) lse[w] = product(lse[w], LOG2_E, vec{});
+        const float *of_rows = call.lse.of<float>(b, h), *of_lse = call.grad_lse.of<float>(b, h);
+        for (int w = 0; w < 2; w++) {
+            transpose(sums + w * LANES * LANES, LANES, columns + w * LANES, ROWS);
+            lse[w] = inner[w] = vec{};
+            for (int i = 0; i < LANES; i++) inner[w] += at(columns, i, w);
+            for (int i = 0; i < LANES; i++) {
+                int32_t row = index[w * LANES + i];
+                if (row < 0) continue;
+                float found = of_rows[row * call.lse.row];
+                lse[w][i] = found == -INFINITY ? 0.0f : found;  // which none of its weights is asked for
+                if (call.grad_lse.data) inner[w][i] -= of_lse[row * call.grad_lse.row];
+            }
+        }
     }
 
 public:
@@ -180,16 +190,20 @@ public:
         begin<T>(b, h, index);
         memset(grad_q, 0, sizeof(float) * ROWS * padded(call.dim));
         for (List list(call, number); list.next(chunk);) {
-            int32_t first = chunk.index[0], next = first + chunk.count;
+            int32_t first = chunk.index[0], next = first + chunk.count, row = index[0] + ROWS;
             Lines k = lines(call.k.of<T>(b, kv), call.k.row, chunk, call.kv_len, call.dim, keys);
             Lines v = lines(call.v.of<T>(b, kv), call.v.row, chunk, call.kv_len, call.dim_v, values);
             sum_numbers(k, queries, chunk.padded, call.dim, weights, ahead_of(grad_k, call.dim, first, call.dim));
             sum_numbers(v, grads, chunk.padded, call.dim_v, slopes, ahead_of(grad_v, call.dim_v, first, call.dim_v));
             chunk.masked ? softmax<true>() : softmax<false>();
+            bool last = chunk.last;  // the rows of the next block, most often; else the next keys
             sum_keys<ADD>(k, slopes, chunk.count, call.dim, grad_q,
-                          ahead_of(call.k.of<T>(b, kv), call.k.row, next, call.dim));
-            sum_rows(slopes, rows, chunk, call.dim, grad_k, ahead_of(call.v.of<T>(b, kv), call.v.row, next, call.dim_v));
-            sum_rows(weights, grad_rows, chunk, call.dim_v, grad_v, Ahead{(const char *)rows, 0, INT64_MAX, 0, 0});
+                          last ? ahead_of<T>(call.q, b, h, row, call.dim) : ahead_of<T>(call.k, b, kv, next, call.dim));
+            sum_rows(slopes, rows, chunk, call.dim, grad_k,
+                     last ? ahead_of<T>(call.grad, b, h, row, call.dim_v)
+                          : ahead_of<T>(call.v, b, kv, next, call.dim_v));
+            sum_rows(weights, grad_rows, chunk, call.dim_v, grad_v,
+                     last ? ahead_of<T>(call.output, b, h, row, call.dim_v) : nothing_ahead(rows));
         }
         scale_all(grad_q, ROWS * padded(call.dim), scale);
         to_rows(grad_q, queries, call.dim);

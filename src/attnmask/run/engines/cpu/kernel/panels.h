@@ -19,7 +19,8 @@ INLINE int width(int64_t dim, int panel) {  // numbers in a panel, as many as `t
 
 // Rows of an array by index, all in the array, and whole vectors of numbers.
 template <class T>
-INLINE void gather_whole(const T *from, int64_t step, const int32_t *index, int count, int64_t dim, int apart, float *to) {
+INLINE void gather_whole(const T *from, int64_t step, const int32_t *index, int count, int64_t dim, int apart,
+                         float *to) {
     for (int i = 0; i < count; i++) {
         const T *at = from + index[i] * step;
         for (int p = 0; p < panels(dim); p++) {
@@ -45,6 +46,7 @@ INLINE void gather(const T *from, int64_t step, const int32_t *index, int count,
     }
 }
 
+// Numbers d .. end of two rows.
 INLINE void add(float *to, const float *from, int d, int end) {
     for (; d + LANES <= end; d += LANES) store(to + d, load(to + d) + load(from + d));
     for (; d < end; d++) to[d] += from[d];
@@ -61,10 +63,11 @@ template <class T> INLINE void scatter(const float *from, T *to, int64_t step, c
         }
 }
 
-// Panels (panels, ROWS, PANEL) as columns (numbers, ROWS), and the way back.
 INLINE void scale_all(float *numbers, int64_t count, float factor) {
     for (int64_t i = 0; i < count; i += LANES) *(vec *)(numbers + i) *= factor;
 }
+
+// Panels (panels, ROWS, PANEL) as columns (numbers, ROWS), and the way back.
 INLINE void to_columns(const float *rows, float *columns, int64_t dim) {
     for (int d = 0; d < padded(dim); d += LANES)
         for (int r = 0; r < ROWS; r += LANES)
@@ -76,7 +79,7 @@ INLINE void to_rows(const float *columns, float *rows, int64_t dim) {
             transpose(columns + d * ROWS + r, ROWS, rows + (d / PANEL * ROWS + r) * PANEL + d % PANEL, PANEL);
 }
 
-// ---- products of a chunk of keys and a block -------------------------------------------------------------------------
+// ---- products of a chunk of keys and a block ------------------------------------------------------------------------
 
 struct Chunk {
     int32_t index[CHUNK];
@@ -84,6 +87,7 @@ struct Chunk {
     int count, padded;  // keys; and as many as `tile` takes, those beyond seen by no row
     bool masked;        // some row does not see some key
     bool together;      // the keys follow each other
+    bool last;          // of its block
 };
 
 struct Lines {  // number d of key i is at start + d / PANEL * panel + i * apart + d % PANEL
@@ -97,12 +101,15 @@ template <class T> INLINE Ahead ahead_of(const T *array, int64_t step, int64_t r
     return {(const char *)(array + row * step), step * size, step == numbers ? INT64_MAX : numbers * size, size, 0};
 }
 
+INLINE Ahead nothing_ahead(const float *known) { return {(const char *)known, 0, INT64_MAX, 0, 0}; }
+
 // to (keys, ROWS) = keys . columns, from sums of CHAIN numbers: rounding errors grow with the length of a sum.
 INLINE void sum_numbers(Lines keys, const float *columns, int count, int64_t dim, float *to, Ahead ahead) {
     for (int i = 0; i < count; i += KEYS)
         for (int p = 0; p < panels(dim); p++)
             for (int d = 0; d < width(dim, p); d += CHAIN) {
-                const float *a = keys.start + p * keys.panel + i * keys.apart + d, *b = columns + (p * PANEL + d) * ROWS;
+                const float *a = keys.start + p * keys.panel + i * keys.apart + d;
+                const float *b = columns + (p * PANEL + d) * ROWS;
                 int left = width(dim, p) - d, n = left < CHAIN ? left : CHAIN;
                 if (p == 0 && d == 0) tile<KEYS, START>(n, a, keys.apart, 1, b, ROWS, to + i * ROWS, ROWS, ahead);
                 else tile<KEYS, ADD>(n, a, keys.apart, 1, b, ROWS, to + i * ROWS, ROWS, ahead);

@@ -59,7 +59,7 @@ template <class T> INLINE void store_some(T *to, vec x, int count) {
 // ---- arithmetic -----------------------------------------------------------------------------------------------------
 
 // Rows of memory that are wanted next, in bytes: the first, how far the next is, their length, and how much of them is
-// fetched for each number that `tile` broadcasts.
+// fetched for each number that `tile` broadcasts, which is what hides the fetching: in one burst it gains nothing.
 struct Ahead {
     const char *row;
     int64_t step, length, pace, at;
@@ -112,20 +112,15 @@ INLINE void tile(int n, const float *a, int64_t a_row, int64_t a_column, const f
         }
 }
 
-// x * factor + y, as if factor had the digits of a double.
-INLINE vec product(vec x, double factor, vec y) {
-    float most = float(factor), rest = float(factor - most);
-    return x * most + (x * rest + y);
-}
-
 INLINE vec larger(vec a, vec b) { return b > a ? b : a; }
 
-// 2^x for x <= 127: a power of the nearest whole number, and a polynomial of the rest r, fitted to 9e-9. Never less than
-// 2^-126; NaN stays NaN.
-INLINE vec power(vec x) {
-    x = x < -126.0f ? vec{} - 126.0f : x;
+// e^x for x <= 88: as 2^n 2^r, of the nearest whole number n, and of the rest r by a polynomial, fitted to 9e-9. Never
+// less than e^-87; NaN stays NaN. x is not scaled before differences are taken: then the largest weight is 1 exactly.
+INLINE vec exponential(vec x) {
+    x = x < -87.0f ? vec{} - 87.0f : x;
+    const float log2_e = 1.44269504f;
     const float shift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number, which the last bits then hold
-    vec shifted = x + shift, r = x - (shifted - shift);
+    vec shifted = x * log2_e + shift, r = x * log2_e - (shifted - shift);
     vec p = r * 1.546144777e-4f + 1.339086681e-3f;
     p = p * r + 9.618056938e-3f;
     p = p * r + 5.550356954e-2f;
@@ -135,7 +130,8 @@ INLINE vec power(vec x) {
     return (vec)((ints)p + ((ints)shifted << 23));
 }
 
-// log x for x >= 2^-126: of the nearest power of 2, and of the rest 1 + f by a polynomial, fitted to 5e-9. NaN stays NaN.
+// log x for x >= 2^-126: of the nearest power of 2, and of the rest 1 + f by a polynomial, fitted to 5e-9. NaN stays
+// NaN.
 INLINE vec logarithm(vec x) {
     ints e = ((ints)x - 0x3f3504f3) >> 23;  // 0x3f3504f3: the root of 1/2
     vec f = (vec)((ints)x - (e << 23)) - 1.0f, n = __builtin_convertvector(e, vec);
