@@ -1,4 +1,4 @@
-// Attention of blocks of rows over listed keys, forward and backward, for CPUs with AVX-512 or AVX2.
+// Attention of blocks of rows over listed keys, forward and backward, for CPUs with AVX-512, AVX2 or NEON.
 //
 // A block is ROWS query rows, wherever they stand; its list names the keys that some of them see, and by one bit per
 // row which do. Rows are the lanes of the vectors:
@@ -235,10 +235,18 @@ extern "C" {
 
 int attnmask_rows() { return ROWS; }
 
+#ifdef __ARM_NEON
+
+bool attnmask_runs_here() { return true; }
+bool attnmask_has_amx() { return false; }
+
+#else
+
 bool attnmask_runs_here() {
     __builtin_cpu_init();
 #ifdef __AVX512F__
-    return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512dq");
 #else
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
 #endif
@@ -248,6 +256,8 @@ bool attnmask_has_amx() {  // products of bfloat16 at many times the rate of tho
     __builtin_cpu_init();
     return __builtin_cpu_supports("amx-bf16");
 }
+
+#endif
 
 void attnmask_forward(const Call *call, float scale) {
     if (call->type == 0) forward<float>(*call, scale);

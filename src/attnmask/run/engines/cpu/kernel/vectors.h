@@ -3,12 +3,19 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
-#include <immintrin.h>
 #include <utility>
 
-#ifdef __AVX512F__
-constexpr int LANES = 16, KEYS = 12, NUMBERS = 8;  // keys, or numbers of a key, whose sums fill the registers
+#ifdef __ARM_NEON
+#include <arm_neon.h>
 #else
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)  // 32 registers
+constexpr int LANES = 16, KEYS = 12, NUMBERS = 8;  // keys, or numbers of a key, whose sums fill the registers
+#elif defined(__ARM_NEON)  // 32 registers, of which numbers take some before they are broadcast
+constexpr int LANES = 4, KEYS = 8, NUMBERS = 8;
+#else  // AVX2: 16 registers
 constexpr int LANES = 8, KEYS = 6, NUMBERS = 4;
 #endif
 
@@ -36,9 +43,12 @@ INLINE void store(bfloat16 *to, vec x) {  // to the nearest, ties to even; NaN s
     memcpy(to, &y, sizeof y);
 }
 
-#ifdef __AVX512F__
+#if defined(__AVX512F__)
 INLINE vec load(const half *from) { return (vec)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from)); }
 INLINE void store(half *to, vec x) { _mm256_storeu_si256((__m256i *)to, _mm512_cvtps_ph((__m512)x, 0)); }
+#elif defined(__ARM_NEON)
+INLINE vec load(const half *from) { return (vec)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&from->bits))); }
+INLINE void store(half *to, vec x) { vst1_u16(&to->bits, vreinterpret_u16_f16(vcvt_f16_f32((float32x4_t)x))); }
 #else
 INLINE vec load(const half *from) { return (vec)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from)); }
 INLINE void store(half *to, vec x) { _mm_storeu_si128((__m128i *)to, _mm256_cvtps_ph((__m256)x, 0)); }
@@ -166,8 +176,8 @@ INLINE void transpose(const float *from, int from_row, float *to, int to_row) {
     for (int i = 0; i < LANES; i++) x[i] = *(const vec *)(from + i * from_row);
     exchange<1>(x);
     exchange<2>(x);
-    exchange<4>(x);
-    if (LANES > 8) exchange<LANES / 2>(x);
+    if constexpr (LANES > 4) exchange<4>(x);
+    if constexpr (LANES > 8) exchange<8>(x);
 #pragma GCC unroll 16
     for (int i = 0; i < LANES; i++) *(vec *)(to + i * to_row) = x[i];
 }
