@@ -120,7 +120,7 @@ def test_dims_and_dtypes(program, dims, dtype):
     assert_oracle(program, CAUSAL & am.window(20), frame, dims, dtype, 1 / math.sqrt(dims[0]))
 
 
-@pytest.mark.parametrize("scale", [0.0, -0.5, 3.0])
+@pytest.mark.parametrize("scale", [0.0, -0.5, 1.0])
 def test_scales(program, scale):
     with_empty_rows = CAUSAL & am.window(5) & am.padding([40, 90])
     assert_oracle(program, with_empty_rows, am.Frame(90), (4, 4), torch.float32, scale)
