@@ -17,7 +17,7 @@ class Machine(NamedTuple):
     """A processor, as far as it matters.
 
     Attributes:
-        variant: of attnmask's kernel that runs on it: ``"avx512"``, ``"avx2"``; None where none does.
+        variant: of attnmask's kernel that runs on it: ``"avx512"``, ``"avx2"``, ``"neon"``; None where none does.
         rows: query rows in a block of that variant.
         amx: whether it multiplies bfloat16 many times as fast as float, which the kernel does not use.
         vendor: who made it, as the processor says it.

@@ -160,6 +160,58 @@ def test_numbers_that_are_not_finite_are_seen_by_those_who_see_them(size):
 
 
 @EACH_KERNEL
+@pytest.mark.parametrize("numbers", [math.nan, math.inf])
+@pytest.mark.parametrize("dims", [(32, 32), (13, 5)], ids=str)  # read where they stand, and gathered
+def test_keys_that_no_list_has_change_nothing(dims, numbers, size):
+    """Lists of 50 keys are computed as if they had more, which may be those that follow, hidden from all rows."""
+    mask, frame = am.padding([50, 50]), am.Frame(70)
+    q, k, v, grad = call(mask, frame, *dims)
+    right = results(mask, frame, (q, k, v, grad), size)
+    k[:, :, 50:], v[:, :, 50:] = numbers, numbers
+    for one, other in zip(results(mask, frame, (q, k, v, grad), size), right, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for hidden in results(mask, frame, (q, k, v, numbers * grad), size)[2:]:
+        assert not hidden[:, :, 50:].any()
+
+
+@EACH_KERNEL
+def test_nothing_is_read_beyond_the_arrays(size):
+    """Keys and values that end where memory ends that may be read."""
+    code = (
+        "import ctypes, mmap, numpy, torch, attnmask as am\n"
+        "from attnmask.run.engines.cpu import torch_operations\n"
+        "from attnmask.run.engines.cpu.blocks import blocks_of\n"
+        "def at_the_end(shape):\n"
+        "    size = 4 * int(numpy.prod(shape)); pages = -(-size // mmap.PAGESIZE) + 1\n"
+        "    memory = mmap.mmap(-1, pages * mmap.PAGESIZE)\n"
+        "    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))\n"
+        "    end = (pages - 1) * mmap.PAGESIZE\n"
+        "    protect = ctypes.CDLL(None).mprotect\n"
+        "    assert protect(ctypes.c_void_p(start + end), ctypes.c_size_t(mmap.PAGESIZE), 0) == 0\n"
+        "    array = numpy.frombuffer(memory, numpy.float32, size // 4, end - size).reshape(shape)\n"
+        "    return torch.from_numpy(array).normal_().requires_grad_()\n"
+        f"blocks = blocks_of(am.causal(), am.Frame(50), {size})\n"
+        "q, k, v = (at_the_end((1, 2, 50, 32)) for _ in range(3))\n"
+        "torch_operations.attend(q, k, v, torch_operations.number_of(blocks), 0.25)[0].sum().backward()\n"
+        "import os; os._exit(0)\n"
+    )
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False, timeout=100).returncode == 0
+
+
+@EACH_KERNEL
+def test_weights_of_the_largest_scores_are_as_exact_as_their_scores(size):
+    """Where a row attends to one key almost alone, the gradient of its value is the row's, not merely close to it."""
+    q = torch.zeros(1, 1, 40, 16)
+    q[0, 0, range(40), [row % 16 for row in range(40)]] = 77.7
+    k = v = 33.3 * torch.eye(16)[None, None]
+    grad = torch.randn(1, 1, 40, 16)
+    frame = am.Frame(40, 16, align="start")
+    given = results(am.everything(), frame, [array.numpy() for array in (q, k, v, grad)], size)[3]
+    right = torch.zeros(16, 16).index_add(0, torch.arange(40) % 16, grad[0, 0]).numpy()
+    np.testing.assert_allclose(given[0, 0], right, rtol=3e-7, atol=3e-7)
+
+
+@EACH_KERNEL
 def test_large_scores(size):
     """Weights of 0 and 1, and scores whose exponential no float holds."""
     q, k, v, _ = (torch.tensor(array, dtype=torch.float32) for array in call(WINDOW, am.Frame(90), 16, 16))

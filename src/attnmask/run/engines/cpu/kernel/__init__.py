@@ -1,6 +1,7 @@
 """The compiled kernel: attention of blocks of rows over listed keys. ``blocks.cpp`` says how it works.
 
-It is compiled when attnmask is installed, for AVX-512 and for AVX2; where it is missing, the engine ``cpu`` refuses.
+It is compiled when attnmask is installed, for AVX-512 and AVX2, or for NEON; where it is missing, the engine
+``cpu`` refuses.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import importlib.util
 import os
 from typing import Any, NamedTuple
 
-VARIANTS = ("avx512", "avx2")  # the fastest first; setup.py compiles them
+VARIANTS = ("avx512", "avx2", "neon")  # the fastest first; setup.py compiles them
 HIDDEN = frozenset(os.environ.get("ATTNMASK_HIDE", "").split(","))  # instruction sets that are not to be used
 
 Number = ctypes.c_int64
@@ -25,7 +26,7 @@ class Array(ctypes.Structure):
 
 
 class Call(ctypes.Structure):
-    """The arguments of the kernel, as ``struct Call`` in ``blocks.cpp`` has them."""
+    """The arguments of the kernel, as ``struct Call`` in ``call.h`` has them."""
 
     _fields_ = [
         *((name, Number) for name in ("type", "threads", "batch", "heads", "kv_heads", "kv_len", "dim", "dim_v")),
@@ -76,7 +77,10 @@ def missing() -> str:
         return f"ATTNMASK_HIDE hides {', '.join(sorted(HIDDEN & {*VARIANTS}))}, and there is nothing else here"
     if any(map(_path, VARIANTS)):
         return "this processor has neither AVX-512 nor AVX2"
-    return "its kernel was not compiled when attnmask was installed; that needs x86-64, Linux and g++ 12 or later"
+    return (
+        "its kernel was not compiled when attnmask was installed; that needs Linux on x86-64 or AArch64 and g++ 12 or "
+        "later, or macOS on arm64 and clang"
+    )
 
 
 def _path(variant: str) -> str | None:

@@ -1,4 +1,4 @@
-// Attention of blocks of rows over listed keys, forward and backward, for CPUs with AVX-512 or AVX2.
+// Attention of blocks of rows over listed keys, forward and backward, for CPUs with AVX-512, AVX2 or NEON.
 //
 // A block is ROWS query rows, wherever they stand; its list names the keys that some of them see, and by one bit per
 // row which do. Rows are the lanes of the vectors:
@@ -21,18 +21,17 @@ INLINE vec &at(float *columns, int line, int half) { return *(vec *)(columns + l
 
 class Forward {
     const Call &call;
-    float scale, *rows, *queries, *output_rows, *output, *keys, *values, *weights;
+    float scale, *rows, *queries, *output_rows, *output, *keys, *weights;
     vec most[2], total[2];  // of each row: the largest score so far, and the sum of e^(score - largest)
     Chunk chunk;
 
-    // Scores to weights; what came before is scaled to a new largest score.
-    template <bool MASKED> void softmax() {
-        vec top[2] = {most[0], most[1]}, sum[2] = {}, factor[2];
+    // Scores to weights; factor is what scales sums so far to a new largest score.
+    template <bool MASKED> void softmax(vec *factor) {
+        vec top[2] = {most[0], most[1]}, sum[2] = {};
         for (int i = 0; i < chunk.padded; i++)
             for (int w = 0; w < 2; w++) {
-                vec score = at(weights, i, w) * scale;
-                if (MASKED) score = sees(chunk.seen[i], w) ? score : vec{} + LOWEST;
-                at(weights, i, w) = score;
+                vec score = at(weights, i, w);
+                if (MASKED) at(weights, i, w) = score = sees(chunk.seen[i], w) ? score : vec{} + LOWEST;
                 top[w] = larger(top[w], score);
             }
         for (int i = 0; i < chunk.padded; i++)
@@ -47,24 +46,21 @@ class Forward {
             total[w] = total[w] * factor[w] + sum[w];
             most[w] = top[w];
         }
-        scale_output(factor);
-    }
-
-    void scale_output(const vec *factor) {
-        for (int d = 0; d < padded(call.dim_v); d++)
-            for (int w = 0; w < 2; w++) at(output, d, w) *= factor[w];
     }
 
     template <class T> void finish(int64_t b, int64_t h, const int32_t *index) {
         vec inverse[2];
         for (int w = 0; w < 2; w++) inverse[w] = total[w] == 0.0f ? vec{} : 1.0f / total[w];  // NaN stays NaN
-        scale_output(inverse);
+        for (int d = 0; d < padded(call.dim_v); d++)
+            for (int w = 0; w < 2; w++) at(output, d, w) *= inverse[w];
         to_rows(output, output_rows, call.dim_v);
         scatter(output_rows, call.output.of<T>(b, h), call.output.row, index, call.dim_v);
         float *lse = call.lse.of<float>(b, h);
-        for (int r = 0; r < ROWS; r++) {
-            float sum = total[r / LANES][r % LANES], largest = most[r / LANES][r % LANES];
-            if (index[r] >= 0) lse[index[r] * call.lse.row] = sum == 0.0f ? -INFINITY : largest + logf(sum);
+        for (int w = 0; w < 2; w++) {
+            vec all = most[w] + logarithm(total[w]);
+            for (int i = 0; i < LANES; i++)
+                if (int32_t row = index[w * LANES + i]; row >= 0)
+                    lse[row * call.lse.row] = total[w][i] == 0.0f ? -INFINITY : all[i];
         }
     }
 
@@ -76,7 +72,7 @@ public:
     Forward(const Call &call, float scale, Memory &memory) : call(call), scale(scale) {
         rows = memory.take(ROWS * padded(call.dim)), queries = memory.take(ROWS * padded(call.dim));
         output_rows = memory.take(ROWS * padded(call.dim_v)), output = memory.take(ROWS * padded(call.dim_v));
-        keys = memory.take(CHUNK * padded(call.dim)), values = memory.take(CHUNK * padded(call.dim_v));
+        keys = memory.take(CHUNK * padded(call.dim > call.dim_v ? call.dim : call.dim_v));
         weights = memory.take(CHUNK * ROWS);
     }
 
@@ -84,15 +80,20 @@ public:
         const int32_t *index = call.rows + number * ROWS;
         int64_t kv = h / (call.heads / call.kv_heads);
         gather(call.q.of<T>(b, h), call.q.row, index, ROWS, call.dim, ROWS, rows);
+        scale_all(rows, ROWS * padded(call.dim), scale);
         to_columns(rows, queries, call.dim);
         memset(output, 0, sizeof(float) * ROWS * padded(call.dim_v));
         for (int w = 0; w < 2; w++) most[w] = vec{} + LOWEST, total[w] = vec{};
         for (List list(call, number); list.next(chunk);) {
-            gather(call.k.of<T>(b, kv), call.k.row, chunk.index, chunk.padded, call.dim, CHUNK, keys);
-            sum_numbers(keys, queries, chunk.padded, call.dim, weights);
-            chunk.masked ? softmax<true>() : softmax<false>();
-            gather(call.v.of<T>(b, kv), call.v.row, chunk.index, chunk.padded, call.dim_v, CHUNK, values);
-            sum_keys(values, weights, chunk.padded, call.dim_v, output);
+            Lines k = lines(call.k.of<T>(b, kv), call.k.row, chunk, call.kv_len, call.dim, keys);
+            Ahead next = ahead_of<T>(call.v, b, kv, chunk.index[0], call.dim_v);
+            sum_numbers(k, queries, chunk.padded, call.dim, weights, next);
+            vec factor[2];
+            chunk.masked ? softmax<true>(factor) : softmax<false>(factor);
+            Lines v = lines(call.v.of<T>(b, kv), call.v.row, chunk, call.kv_len, call.dim_v, keys);
+            next = chunk.last ? ahead_of<T>(call.q, b, h, index[0] + ROWS, call.dim)
+                              : ahead_of<T>(call.k, b, kv, chunk.index[0] + chunk.count, call.dim);
+            sum_keys<SCALE>(v, weights, chunk.count, call.dim_v, output, next, factor);
         }
         finish<T>(b, h, index);
     }
@@ -125,8 +126,8 @@ class Backward {
     template <bool MASKED> void softmax() {
         for (int i = 0; i < chunk.padded; i++)
             for (int w = 0; w < 2; w++) {
-                vec weight = exponential(at(weights, i, w) * scale - lse[w]);
-                vec slope = weight * (at(slopes, i, w) - inner[w]) * scale;
+                vec weight = exponential(at(weights, i, w) - lse[w]);
+                vec slope = weight * (at(slopes, i, w) - inner[w]);
                 if (MASKED) weight = sees(chunk.seen[i], w) ? weight : vec{};
                 if (MASKED) slope = sees(chunk.seen[i], w) ? slope : vec{};
                 at(weights, i, w) = weight;
@@ -138,21 +139,35 @@ class Backward {
         gather(call.q.of<T>(b, h), call.q.row, index, ROWS, call.dim, ROWS, rows);
         gather(call.grad.of<T>(b, h), call.grad.row, index, ROWS, call.dim_v, ROWS, grad_rows);
         gather(call.output.of<T>(b, h), call.output.row, index, ROWS, call.dim_v, ROWS, output);
+        scale_all(rows, ROWS * padded(call.dim), scale);
         to_columns(rows, queries, call.dim);
         to_columns(grad_rows, grads, call.dim_v);
-        const float *of_rows = call.lse.of<float>(b, h), *of_lse = call.grad_lse.of<float>(b, h);
+        known<T>(b, h, index);
+    }
+
+    // What the forward pass and the gradients of its results say of each row.
+    template <class T> void known(int64_t b, int64_t h, const int32_t *index) {
+        alignas(64) float sums[ROWS * LANES], columns[LANES * ROWS];
         for (int r = 0; r < ROWS; r++) {
             vec sum = {};
             for (int64_t d = 0; d < padded(call.dim_v); d += LANES) {
                 int64_t place = (d / PANEL * ROWS + r) * PANEL + d % PANEL;
                 sum += load(output + place) * load(grad_rows + place);
             }
-            float all = 0;
-            for (int i = 0; i < LANES; i++) all += sum[i];
-            if (call.grad_lse.data && index[r] >= 0) all -= of_lse[index[r] * call.grad_lse.row];
-            inner[r / LANES][r % LANES] = all;
-            float known = index[r] < 0 ? 0.0f : of_rows[index[r] * call.lse.row];
-            lse[r / LANES][r % LANES] = known == -INFINITY ? 0.0f : known;  // which none of its weights is asked for
+            store(sums + r * LANES, sum);
+        }
+        const float *of_rows = call.lse.of<float>(b, h), *of_lse = call.grad_lse.of<float>(b, h);
+        for (int w = 0; w < 2; w++) {
+            transpose(sums + w * LANES * LANES, LANES, columns + w * LANES, ROWS);
+            lse[w] = inner[w] = vec{};
+            for (int i = 0; i < LANES; i++) inner[w] += at(columns, i, w);
+            for (int i = 0; i < LANES; i++) {
+                int32_t row = index[w * LANES + i];
+                if (row < 0) continue;
+                float found = of_rows[row * call.lse.row];
+                lse[w][i] = found == -INFINITY ? 0.0f : found;  // which none of its weights is asked for
+                if (call.grad_lse.data) inner[w][i] -= of_lse[row * call.grad_lse.row];
+            }
         }
     }
 
@@ -175,15 +190,22 @@ public:
         begin<T>(b, h, index);
         memset(grad_q, 0, sizeof(float) * ROWS * padded(call.dim));
         for (List list(call, number); list.next(chunk);) {
-            gather(call.k.of<T>(b, kv), call.k.row, chunk.index, chunk.padded, call.dim, CHUNK, keys);
-            gather(call.v.of<T>(b, kv), call.v.row, chunk.index, chunk.padded, call.dim_v, CHUNK, values);
-            sum_numbers(keys, queries, chunk.padded, call.dim, weights);
-            sum_numbers(values, grads, chunk.padded, call.dim_v, slopes);
+            int32_t first = chunk.index[0], next = first + chunk.count, row = index[0] + ROWS;
+            Lines k = lines(call.k.of<T>(b, kv), call.k.row, chunk, call.kv_len, call.dim, keys);
+            Lines v = lines(call.v.of<T>(b, kv), call.v.row, chunk, call.kv_len, call.dim_v, values);
+            sum_numbers(k, queries, chunk.padded, call.dim, weights, ahead_of(grad_k, call.dim, first, call.dim));
+            sum_numbers(v, grads, chunk.padded, call.dim_v, slopes, ahead_of(grad_v, call.dim_v, first, call.dim_v));
             chunk.masked ? softmax<true>() : softmax<false>();
-            sum_keys(keys, slopes, chunk.padded, call.dim, grad_q);
-            sum_rows(slopes, rows, chunk.index, chunk.count, call.dim, grad_k);
-            sum_rows(weights, grad_rows, chunk.index, chunk.count, call.dim_v, grad_v);
+            bool last = chunk.last;  // the rows of the next block, most often; else the next keys
+            sum_keys<ADD>(k, slopes, chunk.count, call.dim, grad_q,
+                          last ? ahead_of<T>(call.q, b, h, row, call.dim) : ahead_of<T>(call.k, b, kv, next, call.dim));
+            sum_rows(slopes, rows, chunk, call.dim, grad_k,
+                     last ? ahead_of<T>(call.grad, b, h, row, call.dim_v)
+                          : ahead_of<T>(call.v, b, kv, next, call.dim_v));
+            sum_rows(weights, grad_rows, chunk, call.dim_v, grad_v,
+                     last ? ahead_of<T>(call.output, b, h, row, call.dim_v) : nothing_ahead(rows));
         }
+        scale_all(grad_q, ROWS * padded(call.dim), scale);
         to_rows(grad_q, queries, call.dim);
         scatter(queries, call.grad_q.of<T>(b, h), call.grad_q.row, index, call.dim);
     }
@@ -213,10 +235,18 @@ extern "C" {
 
 int attnmask_rows() { return ROWS; }
 
+#ifdef __ARM_NEON
+
+bool attnmask_runs_here() { return true; }
+bool attnmask_has_amx() { return false; }
+
+#else
+
 bool attnmask_runs_here() {
     __builtin_cpu_init();
 #ifdef __AVX512F__
-    return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512dq");
 #else
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
 #endif
@@ -226,6 +256,8 @@ bool attnmask_has_amx() {  // products of bfloat16 at many times the rate of tho
     __builtin_cpu_init();
     return __builtin_cpu_supports("amx-bf16");
 }
+
+#endif
 
 void attnmask_forward(const Call *call, float scale) {
     if (call->type == 0) forward<float>(*call, scale);

@@ -13,7 +13,7 @@
 
 #include "walk.h"
 
-struct Row {  // what a pair wants to know of its row: the log of its sum, base 2, and what is taken from its slopes
+struct Row {  // what a pair wants to know of its row: the log of its sum, and what is taken from its slopes
     float lse, inner;
 };
 
@@ -30,7 +30,7 @@ template <class T> std::vector<Row> rows_known(const Call &call) {
             sum += load_up_to(output + d, call.dim_v - d) * load_up_to(grad + d, call.dim_v - d);
         float inner = sum_of(sum);
         if (call.grad_lse.data) inner -= call.grad_lse.of<float>(b, h)[position * call.grad_lse.row];
-        rows[i] = {call.lse.of<float>(b, h)[position * call.lse.row] * LOG2_E, inner};
+        rows[i] = {call.lse.of<float>(b, h)[position * call.lse.row], inner};
     }
     return rows;
 }
@@ -60,7 +60,7 @@ template <class T> class ByKey {
         alignas(64) float lse[CHUNK], inner[CHUNK];
         for (int i = 0; i < chunk.padded; i++) lse[i] = rows[chunk.index[i]].lse, inner[i] = rows[chunk.index[i]].inner;
         for (int i = 0; i < chunk.padded; i += LANES) {
-            vec weight = power(*(const vec *)(weights + i) * LOG2_E - *(const vec *)(lse + i));
+            vec weight = exponential(*(const vec *)(weights + i) - *(const vec *)(lse + i));
             *(vec *)(weights + i) = weight;
             *(vec *)(slopes + i) = weight * (*(const vec *)(slopes + i) - *(const vec *)(inner + i));
         }

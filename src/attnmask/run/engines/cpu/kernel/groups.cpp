@@ -20,7 +20,7 @@ constexpr int64_t UNITS = 8;        // of work for each thread, so that one with
 constexpr int64_t NEIGHBOURS = 64;  // groups of a unit, which follow each other
 
 struct Sums {  // of the rows of a group: what merging and the output need
-    float *output, *most, *total;  // (rows, apart), and the largest score, and the sum of 2^(score - largest)
+    float *output, *most, *total;  // (rows, apart), and the largest score, and the sum of e^(score - largest)
 };
 
 template <int R, class T> class Group {
@@ -39,7 +39,7 @@ template <int R, class T> class Group {
             Rows<T> q = rows_of<T>(call.q, b, kv * heads + r % heads, call.dim);
             for (int64_t d = 0; d < call.dim; d += LANES) {
                 vec x = position < 0 ? vec{} : load_up_to(q.at(position) + d, call.dim - d);
-                *(vec *)(queries + r * apart + d) = x * (scale * LOG2_E);
+                *(vec *)(queries + r * apart + d) = x * scale;
             }
         }
         memset(sums.output, 0, sizeof(float) * all * apart_v);
@@ -80,12 +80,12 @@ template <int R, class T> class Group {
         }
         float most = largest_of(top);
         for (int i = 0; i < chunk.padded; i += LANES) {
-            vec weight = power(*(const vec *)(row + i) - most);
+            vec weight = exponential(*(const vec *)(row + i) - most);
             if (MASKED) weight = seen(i) ? weight : vec{};
             *(vec *)(row + i) = weight;
             sum += weight;
         }
-        factor[r] = most == sums.most[r] ? 1.0f : power(vec{} + (sums.most[r] - most))[0];
+        factor[r] = most == sums.most[r] ? 1.0f : exponential(vec{} + (sums.most[r] - most))[0];
         sums.total[r] = sums.total[r] * factor[r] + sum_of(sum);
         sums.most[r] = most;
     }
@@ -202,7 +202,7 @@ template <class T> void give(const Call &call, const Unit &unit, int64_t group, 
             if (d + LANES <= call.dim_v) store(to + d, x);
             else store_some(to + d, x, int(call.dim_v - d));
         }
-        float lse = total == 0.0f ? -INFINITY : sums.most[r] * LN_2 + logf(total);
+        float lse = total == 0.0f ? -INFINITY : sums.most[r] + logf(total);
         call.lse.of<float>(unit.b, h)[position * call.lse.row] = lse;
     }
 }
@@ -232,7 +232,7 @@ struct Places {  // for the sums of parts of lists
         Sums one = at(into), other = at(place);
         for (int64_t r = 0; r < rows; r++) {
             float most = one.most[r] > other.most[r] ? one.most[r] : other.most[r];
-            float a = power(vec{} + (one.most[r] - most))[0], b = power(vec{} + (other.most[r] - most))[0];
+            float a = exponential(vec{} + (one.most[r] - most))[0], b = exponential(vec{} + (other.most[r] - most))[0];
             for (int64_t d = 0; d < apart; d += LANES) {
                 vec &x = *(vec *)(one.output + r * apart + d);
                 x = x * a + *(const vec *)(other.output + r * apart + d) * b;

@@ -4,7 +4,6 @@
 #include "lists.h"
 
 constexpr int TILE = LANES >= 16 ? 4 : LANES >= 8 ? 2 : 1;  // rows that share what is loaded of a key
-constexpr float LOG2_E = 1.44269504f, LN_2 = 0.693147181f;
 constexpr int WIDE = 4;                                      // vectors of a row that are summed at once, or twice as many
 
 // ---- sums across lanes: each step adds the halves of pairs of vectors, or of one and itself ---------------------------
@@ -18,9 +17,12 @@ INLINE vec sums(vec *x) {  // of LANES vectors: lane i has the sum of x[i], whic
     for (int i = 0; i < LANES; i += 2) x[i] = halves<1>(x[i], x[i + 1], all{});
 #pragma GCC unroll 16
     for (int i = 0; i < LANES; i += 4) x[i] = halves<2>(x[i], x[i + 2], all{});
+    if constexpr (LANES == 4) return x[0];
+    else {
 #pragma GCC unroll 16
-    for (int i = 0; i < LANES; i += 8) x[i] = halves<4>(x[i], x[LANES >= 8 ? i + 4 : i], all{});
-    return LANES >= 16 ? halves<LANES / 2>(x[0], x[LANES / 2], all{}) : x[0];
+        for (int i = 0; i < LANES; i += 8) x[i] = halves<4>(x[i], x[i + 4], all{});
+        return LANES >= 16 ? halves<LANES / 2>(x[0], x[LANES / 2], all{}) : x[0];
+    }
 }
 
 template <int S, int... L> INLINE vec swapped(vec x, std::integer_sequence<int, L...>) {
