@@ -17,7 +17,7 @@ import torch
 from attnmask.errors import InputError
 from attnmask.lower.compiled import of_text
 from attnmask.run.engines.cpu.blocks import Blocks, blocks_of
-from attnmask.run.engines.cpu.kernel import Array, Call, kernel, kernels, missing
+from attnmask.run.engines.cpu.kernel import Array, Call, kernel, kernel_of, missing
 from attnmask.run.torch_tensors import SECOND, autocast, straight
 
 TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
@@ -73,7 +73,7 @@ def _rows(q: Any, k: Any, v: Any, told: str, scale: float) -> tuple[Any, Any]:
     blocks, (output, lse) = blocks_told(told), _outputs(q, k, v)
     arrays = [straight(array) for array in (q, k, v)]
     call = _call(blocks, [*arrays, output, lse])
-    kernels()[blocks.rows.shape[3]].forward(byref(call), scale)
+    kernel_of(blocks.rows.shape[3], _format(q)).forward(byref(call), scale)
     return output, lse
 
 
@@ -93,7 +93,7 @@ def _rows_backward(
     arrays = [straight(array) for array in (q, k, v, output)] + [lse, straight(grad)]
     call = _call(blocks, [*arrays, grad_q] if grad_lse is None else [*arrays, grad_q, grad_lse])
     call.parts, call.grad_k, call.grad_v = parts, grad_k.data_ptr(), grad_v.data_ptr()
-    kernels()[blocks.rows.shape[3]].backward(byref(call), scale)
+    kernel_of(blocks.rows.shape[3], _format(q)).backward(byref(call), scale)
     return grad_q, *((total[0] if parts == 1 else total.sum(0)).to(q.dtype) for total in (grad_k, grad_v))
 
 
@@ -103,6 +103,10 @@ def _gradients(grad: Any, q: Any, k: Any, v: Any, *_: Any) -> tuple[Any, Any, An
 
 def _like(array: Any) -> Any:
     return torch.empty_like(array, memory_format=torch.contiguous_format)
+
+
+def _format(array: Any) -> str:
+    return str(array.dtype).removeprefix("torch.")
 
 
 def _call(blocks: Blocks, arrays: list[Any]) -> Call:

@@ -12,6 +12,7 @@ import os
 from typing import Any, NamedTuple
 
 VARIANTS = ("avx512", "avx2")  # the fastest first; setup.py compiles them
+TILED = ("amx", "bf16")  # likewise, of tiled.cpp: for bfloat16 alone, in blocks of as many rows as those of AVX-512
 HIDDEN = frozenset(os.environ.get("ATTNMASK_HIDE", "").split(","))  # instruction sets that are not to be used
 
 Number = ctypes.c_int64
@@ -63,6 +64,14 @@ def kernel() -> Kernel | None:
 def kernels() -> dict[int, Kernel]:
     """The kernels that run here by their rows per block, the fastest first."""
     return {found.rows: found for found in map(_loaded, VARIANTS) if found is not None}
+
+
+@functools.cache
+def kernel_of(rows: int, dtype: str) -> Kernel:
+    """The fastest kernel that runs here for blocks of so many rows and a number format."""
+    plain = kernels()[rows]
+    tiled = map(_loaded, TILED) if (plain.variant, dtype) == ("avx512", "bfloat16") else ()
+    return next((found for found in tiled if found is not None), plain)
 
 
 def missing() -> str:
