@@ -1,6 +1,7 @@
 """The compiled kernel: attention of blocks of rows over listed keys. ``blocks.cpp`` says how it works.
 
 It is compiled when attnmask is installed, for AVX-512 and for AVX2; where it is missing, the engine ``cpu`` refuses.
+``tiled.cpp`` is the same for bfloat16 where the processor multiplies that, by AMX or by the AVX-512 instructions for it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 from typing import Any, NamedTuple
 
 VARIANTS = ("avx512", "avx2")  # the fastest first; setup.py compiles them
-TILED = ("amx", "bf16")  # likewise, of tiled.cpp: for bfloat16 alone, in blocks of as many rows as those of AVX-512
+TILED = ("amx", "bf16")  # likewise, for bfloat16 in blocks of as many rows as those of AVX-512
 HIDDEN = frozenset(os.environ.get("ATTNMASK_HIDE", "").split(","))  # instruction sets that are not to be used
 
 Number = ctypes.c_int64
@@ -43,7 +44,7 @@ class Kernel(NamedTuple):
     Attributes:
         variant: what it was compiled for.
         rows: query rows in a block.
-        amx: whether this processor multiplies bfloat16 many times as fast as float, which the kernel does not use.
+        amx: whether this processor multiplies bfloat16 by AMX, many times as fast as float.
         forward: computes ``output`` and ``lse`` of a call, whose scores are scaled by its second argument.
         backward: computes ``grad_q`` and adds to ``grad_k`` and ``grad_v``.
     """

@@ -113,10 +113,11 @@ struct Pack {
     }
 };
 
-// Groups of neighbours of all heads, each packed by the first thread that needs it.
+// Groups of neighbours of all heads, each packed by the first thread that needs it; none where one block needs them.
 class Packs {
     enum State : uint8_t { NOTHING, BEGUN, READY };
     const Call &call;
+    bool kept;
     int64_t groups;  // of a head
     bfloat16 *numbers;
     std::atomic<uint8_t> *states;
@@ -125,7 +126,8 @@ public:
     const Pack pack;
 
     Packs(const Call &call, bool backward) : call(call), groups((call.kv_len + SIDE - 1) / SIDE), pack(call, backward) {
-        int64_t all = call.batch * call.kv_heads * groups;
+        kept = call.blocks * call.heads > call.kv_heads;
+        int64_t all = kept ? call.batch * call.kv_heads * groups : 0;
         numbers = (bfloat16 *)aligned_alloc(64, all * pack.size * sizeof(bfloat16));
         states = (std::atomic<uint8_t> *)calloc(all, 1);
     }
@@ -136,7 +138,7 @@ public:
     const bfloat16 *of(int64_t b, int64_t kv, const Group &g, bfloat16 *own, float *scratch) {
         bfloat16 *to = own;
         std::atomic<uint8_t> *state = nullptr;
-        if (g.first >= 0) {
+        if (kept && g.first >= 0) {
             int64_t number = (b * call.kv_heads + kv) * groups + g.first / SIDE;
             uint8_t found = states[number].load(std::memory_order_acquire);
             if (found == READY) return numbers + number * pack.size;
