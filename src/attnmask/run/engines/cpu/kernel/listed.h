@@ -19,9 +19,11 @@ struct Group {
         memset(seen, 0, sizeof seen);
     }
     void see(int place, uint32_t rows) { seen[place] |= rows, known |= 1u << place; }
-    void gather(const Group &near) {
-        for (int i = 0; i < SIDE; i++)
-            if (near.known >> i & 1) index[count] = int32_t(near.first + i), see(count++, near.seen[i]);
+    void take(Group &near) {  // its keys, as many as there is room for
+        for (; near.known && count < SIDE; near.known &= near.known - 1) {
+            int i = __builtin_ctz(near.known);
+            index[count] = int32_t(near.first + i), see(count++, near.seen[i]);
+        }
     }
 };
 
@@ -29,7 +31,7 @@ class List {
     const Call &call;
     int64_t entry, end;
     int32_t key;
-    Group gathered;
+    Group near, gathered;  // few neighbours, and what was taken from them
 
     void pass(int32_t to) {
         key = to;
@@ -54,10 +56,10 @@ class List {
     // The gathered keys; as neighbours, which need no copy, if they are.
     void rest(Group &g) {
         int64_t first = gathered.index[0] & -SIDE;
-        bool near = true;
-        for (int i = 1; i < gathered.count; i++) near &= (gathered.index[i] & -SIDE) == first;
+        bool together = true;
+        for (int i = 1; i < gathered.count; i++) together &= (gathered.index[i] & -SIDE) == first;
         g = gathered;
-        if (!near) return;
+        if (!together) return;
         g.clear(first);
         for (int i = 0; i < gathered.count; i++) g.see(int(gathered.index[i] - first), gathered.seen[i]);
     }
@@ -65,22 +67,18 @@ class List {
 public:
     List(const Call &call, int64_t block) : call(call), entry(call.offsets[block]), end(call.offsets[block + 1]) {
         key = entry < end ? call.start[entry] : 0;
-        gathered.clear(-1);
+        near.known = 0, gathered.clear(-1);
     }
 
     bool next(Group &g) {
-        while (entry < end) {
-            neighbours(g);
-            int count = __builtin_popcount(g.known);
-            if (count >= SIDE / 2) return true;
-            if (gathered.count + count <= SIDE) {
-                gathered.gather(g);
-                continue;
+        while (near.known || entry < end) {
+            if (!near.known) {
+                neighbours(g);
+                if (__builtin_popcount(g.known) >= SIDE / 2) return true;
+                near = g;
             }
-            Group near = g;
-            rest(g);
-            gathered.clear(-1), gathered.gather(near);
-            return true;
+            gathered.take(near);
+            if (gathered.count == SIDE) break;
         }
         if (gathered.count == 0) return false;
         rest(g), gathered.clear(-1);

@@ -11,11 +11,13 @@ INLINE int64_t whole(int64_t dim) { return (dim + SIDE - 1) / SIDE * SIDE; }  //
 
 // Rows (SIDE, whole(dim)) of an array; 0 for key(i) -1.
 template <class Key> INLINE void copy_rows(const bfloat16 *from, int64_t step, Key key, int64_t dim, bfloat16 *to) {
-    for (int i = 0; i < SIDE; i++)
+    for (int i = 0; i < SIDE; i++) {
+        int64_t at = key(i);
         for (int64_t d = 0; d < dim; d += SIDE) {
-            __mmask32 some = key(i) < 0 ? 0 : dim - d >= SIDE ? ~0u : (1u << (dim - d)) - 1;
-            _mm512_store_si512(to + i * whole(dim) + d, _mm512_maskz_loadu_epi16(some, from + key(i) * step + d));
+            __mmask32 some = at < 0 ? 0 : dim - d >= SIDE ? ~0u : (1u << (dim - d)) - 1;
+            _mm512_store_si512(to + i * whole(dim) + d, _mm512_maskz_loadu_epi16(some, from + at * step + d));
         }
+    }
 }
 
 // The pairs of numbers of rows (rows, numbers / 2) as columns (numbers / 2, rows), and the way back.

@@ -251,8 +251,9 @@ class Backward {
             else square<false>(1, a, SIDE, b, width, sums + d, width);
         }
         for (int i = 0; i < SIDE && !in_place; i++) {
-            float *of_key = to + g.key(i) * dim;
-            for (int64_t d = 0; d < dim && g.key(i) >= 0; d++) of_key[d] += sums[i * width + d];
+            if (g.key(i) < 0) continue;
+            float *of_key = to + g.key(i) * dim, *sum = sums + i * width;
+            for (int64_t d = 0; d < dim; d++) of_key[d] += sum[d];
         }
     }
 
