@@ -28,8 +28,8 @@ test: $(INSTALLED)  ## Style, types, and the whole test-suite
 	@echo "== 3/3 tests (pytest)"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
-machines: $(INSTALLED)  ## The tests of running, as on processors with AVX-512 only, with AVX2 only, and without a kernel
-	@for hidden in amx avx512,amx avx512,avx2,amx; do \
+machines: $(INSTALLED)  ## The tests of running, as on processors with AVX-512 with and without products of bfloat16, with AVX2 only, and without a kernel
+	@for hidden in amx amx,bf16 avx512,amx avx512,avx2,amx; do \
 		echo "== without $$hidden"; \
 		ATTNMASK_HIDE=$$hidden OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/run tests/explain tests/model || exit 1; \
 	done

@@ -1,6 +1,7 @@
 """What the choice of an engine depends on of a processor. Here, and nowhere else, the processor under it is asked.
 
-``ATTNMASK_HIDE=avx512,amx`` in the environment hides instruction sets from it, to try what other processors do.
+``ATTNMASK_HIDE=avx512,amx`` in the environment hides instruction sets from it, to try what other processors do: avx512,
+avx2, amx, and bf16, the products of bfloat16 that are part of AVX-512 on some processors.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class Machine(NamedTuple):
     Attributes:
         variant: of attnmask's kernel that runs on it: ``"avx512"``, ``"avx2"``, ``"neon"``; None where none does.
         rows: query rows in a block of that variant.
-        amx: whether it multiplies bfloat16 many times as fast as float, which the kernel does not use.
+        amx: whether it multiplies bfloat16 by AMX, many times as fast as float; so do torch and the kernel.
         vendor: who made it, as the processor says it.
         family: its generation, likewise.
         name: what people call it.

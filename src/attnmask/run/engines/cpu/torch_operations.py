@@ -20,7 +20,7 @@ from attnmask.define.mask import Mask
 from attnmask.errors import InputError
 from attnmask.lower.compiled import of_text
 from attnmask.run.engines.cpu.blocks import Blocks
-from attnmask.run.engines.cpu.kernel import Array, Call, Kernel, kernel, kernels, missing
+from attnmask.run.engines.cpu.kernel import Array, Call, Kernel, kernel, kernel_of, kernels, missing
 from attnmask.run.engines.cpu.ways import Way, cheapest, lists_of
 from attnmask.run.request import Request, Setting
 from attnmask.run.torch_tensors import SECOND, autocast, autocast_is_on, straight
@@ -92,14 +92,16 @@ def lists_told(text: str, q: Any, k: Any, v: Any, grad: bool = False) -> Blocks:
 def _rows(q: Any, k: Any, v: Any, told: str, scale: float) -> tuple[Any, Any]:
     lists, (output, lse) = lists_told(told, q, k, v), _outputs(q, k, v)
     arrays = [straight(array) for array in (q, k, v)]
-    run = _kernel(lists)
-    (run.groups_forward if lists.grouped else run.forward)(byref(_call(lists, [*arrays, output, lse])), scale)
+    call = _call(lists, [*arrays, output, lse])
+    if lists.grouped:
+        _fastest().groups_forward(byref(call), scale)
+    else:
+        kernel_of(lists.rows.shape[3], _format(q)).forward(byref(call), scale)
     return output, lse
 
 
-def _kernel(lists: Blocks) -> Kernel:
-    """The one that has blocks of this size; of groups, the fastest."""
-    return next(iter(kernels().values())) if lists.grouped else kernels()[lists.rows.shape[3]]
+def _fastest() -> Kernel:
+    return next(iter(kernels().values()))
 
 
 def _outputs(q: Any, k: Any, v: Any, *_: Any) -> tuple[Any, Any]:
@@ -124,7 +126,7 @@ def _by_block(lists: Blocks, arrays: list[Any], scale: float, grad_lse: Any) -> 
     grad_k, grad_v = (torch.zeros(parts, *array.shape, dtype=torch.float32, device="cpu") for array in (k, v))
     call = _call(lists, [*arrays, grad_q] if grad_lse is None else [*arrays, grad_q, grad_lse])
     call.parts, call.grad_k, call.grad_v = parts, grad_k.data_ptr(), grad_v.data_ptr()
-    _kernel(lists).backward(byref(call), scale)
+    kernel_of(lists.rows.shape[3], _format(q)).backward(byref(call), scale)
     return grad_q, *(_summed(total, q) for total in (grad_k, grad_v))
 
 
@@ -138,7 +140,7 @@ def _by_key(lists: Blocks, arrays: list[Any], scale: float, grad_lse: Any) -> tu
         call.grad_lse = _array(grad_lse)
     call.parts, call.grad_q_sums = parts, grad_q.data_ptr()
     call.key_grad, call.value_grad = _array(grad_k), _array(grad_v)
-    _kernel(lists).by_key_backward(byref(call), scale)
+    _fastest().by_key_backward(byref(call), scale)
     return _summed(grad_q, q), grad_k, grad_v
 
 
@@ -158,6 +160,10 @@ def _gradients(grad: Any, q: Any, k: Any, v: Any, *_: Any) -> tuple[Any, Any, An
 
 def _like(array: Any) -> Any:
     return torch.empty_like(array, memory_format=torch.contiguous_format)
+
+
+def _format(array: Any) -> str:
+    return str(array.dtype).removeprefix("torch.")
 
 
 def _call(lists: Blocks, arrays: list[Any]) -> Call:

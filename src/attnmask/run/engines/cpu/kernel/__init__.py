@@ -1,7 +1,8 @@
 """The compiled kernel: attention of blocks of rows over listed keys. ``blocks.cpp`` says how it works.
 
 It is compiled when attnmask is installed, for AVX-512 and AVX2, or for NEON; where it is missing, the engine
-``cpu`` refuses.
+``cpu`` refuses. ``groups.cpp`` is for few rows that read a key together, and ``tiled.cpp`` for bfloat16 where the
+processor multiplies that, by AMX or by the AVX-512 instructions for it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 from typing import Any, NamedTuple
 
 VARIANTS = ("avx512", "avx2", "neon")  # the fastest first; setup.py compiles them
+TILED = ("amx", "bf16")  # likewise, for bfloat16 in blocks of as many rows as those of AVX-512
 HIDDEN = frozenset(os.environ.get("ATTNMASK_HIDE", "").split(","))  # instruction sets that are not to be used
 
 Number = ctypes.c_int64
@@ -44,11 +46,12 @@ class Kernel(NamedTuple):
     Attributes:
         variant: what it was compiled for.
         rows: query rows in a block.
-        amx: whether this processor multiplies bfloat16 many times as fast as float, which the kernel does not use.
+        amx: whether this processor multiplies bfloat16 by AMX, many times as fast as float.
         forward: computes ``output`` and ``lse`` of a call, whose scores are scaled by its second argument.
         backward: computes ``grad_q`` and adds to ``grad_k`` and ``grad_v``.
-        groups_forward: as ``forward``, of groups of few rows that read a key together.
-        by_key_backward: computes ``key_grad`` and ``value_grad`` and adds to ``grad_q_sums``, of lists of rows by key.
+        groups_forward: as ``forward``, of groups of few rows that read a key together; None where tiles are multiplied.
+        by_key_backward: computes ``key_grad`` and ``value_grad`` and adds to ``grad_q_sums``, of lists of rows by key;
+            likewise.
     """
 
     variant: str
@@ -56,8 +59,8 @@ class Kernel(NamedTuple):
     amx: bool
     forward: Any
     backward: Any
-    groups_forward: Any
-    by_key_backward: Any
+    groups_forward: Any = None
+    by_key_backward: Any = None
 
 
 def kernel() -> Kernel | None:
@@ -69,6 +72,14 @@ def kernel() -> Kernel | None:
 def kernels() -> dict[int, Kernel]:
     """The kernels that run here by their rows per block, the fastest first."""
     return {found.rows: found for found in map(_loaded, VARIANTS) if found is not None}
+
+
+@functools.cache
+def kernel_of(rows: int, dtype: str) -> Kernel:
+    """The fastest kernel that runs here for blocks of so many rows and a number format."""
+    plain = kernels()[rows]
+    tiled = map(_loaded, TILED) if (plain.variant, dtype) == ("avx512", "bfloat16") else ()
+    return next((found for found in tiled if found is not None), plain)
 
 
 def missing() -> str:
@@ -97,7 +108,7 @@ def _loaded(variant: str) -> Kernel | None:
         question.restype = ctypes.c_bool
     if not library.attnmask_runs_here():
         return None
-    names = ("forward", "backward", "groups_forward", "by_key_backward")
+    names = ("forward", "backward", *(("groups_forward", "by_key_backward") if variant in VARIANTS else ()))
     functions = {name: library[f"attnmask_{name}"] for name in names}
     for function in functions.values():
         function.argtypes, function.restype = (ctypes.POINTER(Call), ctypes.c_float), None
