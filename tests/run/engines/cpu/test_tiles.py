@@ -163,7 +163,7 @@ def shuffled(visible, random):
         offsets.append(len(keys))
     start = np.array(keys, np.int32)
     lists = np.array(offsets), start, start + 1, np.array(seen, np.uint32)
-    return Blocks(rows[None, None].astype(np.int32), *lists, int(visible.sum()))
+    return Blocks(rows[None, None].astype(np.int32), *lists, int(visible.sum()), visible.shape[1])
 
 
 @pytest.mark.parametrize("share", [0.001, 0.02, 0.5, 1.0])

@@ -53,7 +53,7 @@ INLINE ints sees(uint32_t seen, int half) {
 
 // The keys of a chunk: where they stand, if they follow each other and are floats that `tile` takes; else gathered.
 // Those beyond the chunk's count may be any keys, also some that are NaN, and must reach no result. Reading in place
-// wins also where rows are 2 or 4 KB apart, and many share few sets of the L1 (Zen 4: 3 to 6%).
+// wins also where rows are 2 or 4 KB apart, and many share few sets of the L1 (Zen 4: up to 6%).
 template <class T>
 INLINE Lines lines(const T *from, int64_t step, const Chunk &chunk, int64_t length, int64_t dim, float *room) {
     if constexpr (std::is_same_v<T, float>)
