@@ -111,7 +111,7 @@ def _number(value: float | None) -> str:
 
 TEXT = """
 Written by `python benchmarks/attention.py --flex`: medians of one run, every way to compute a pattern in turn in every round,
-8 heads of 64 numbers. `--again --rounds 11` measures again what was slower than a peer.
+8 heads of 64 numbers (2 heads from 16 384 tokens on). `--again --rounds 11` measures again what was slower than a peer.
 "Training" is forward and backward. The visible rate is visible pairs per second over the pairs per second of SDPA without any
 mask (up to 4096 x 4096), which is measured in turn with every case. Peers: SDPA with a dense boolean mask, SDPA without one where that is exact, a loop over documents, compiled FlexAttention
 (forward; the time to make its block mask is not counted). "Engine" is the one that was chosen; the last column compares it with our other engines, asked for by name. The machine and all times are in `benchmarks/results`.

@@ -8,7 +8,8 @@ from attnmask.run import costs
 from attnmask.run.choose import choose, engine_names, fastest, library_of, named, refusal
 from attnmask.run.costs import Costs, Entry
 from attnmask.run.engines import Engine
-from attnmask.run.engines.torch.ways import cheapest
+from attnmask.run.engines.cpu import ways as of_kernel
+from attnmask.run.engines.torch import ways as of_torch
 from attnmask.run.machine import Machine
 from attnmask.run.request import Request, Setting, request_of, setting_of
 
@@ -26,11 +27,12 @@ def _two_kinds(monkeypatch):
         return Entry(machine, {f"{dtype} {work}": Costs(kernel=kernel) for dtype in DTYPES for work in WORKS}, "paper")
 
     monkeypatch.setattr(costs, "table", lambda: (entry(AVX512, 0.5), entry(SLOW, 3.0)))
-    costs.entry_of.cache_clear()
-    cheapest.cache_clear()
+    caches = (costs.entry_of, of_kernel.cheapest, of_torch.cheapest)
+    for cache in caches:
+        cache.cache_clear()
     yield
-    costs.entry_of.cache_clear()
-    cheapest.cache_clear()
+    for cache in caches:
+        cache.cache_clear()
 
 
 CAUSAL = am.causal()
@@ -61,7 +63,7 @@ def request(mask, library="torch", length=N, dim=64, dtype="float32", device="cu
         (request(CAUSAL & am.window(255), device="cpu", transformed=True), "torch"),
         (request(CAUSAL & am.window(255), device="cpu", fused=False), "torch"),
         (request(CAUSAL & am.window(3), device="cpu", length=8), "torch"),
-        (request(am.graph([(n, n * 997 % N) for n in range(N)], N), device="cpu"), "torch"),
+        (request(am.graph([(n, n * 997 % N) for n in range(N)], N), device="cpu"), "cpu"),
         (request(CAUSAL & am.window(255), device="meta"), "torch"),
         (request(CAUSAL & am.window(255), dtype="float64"), "torch"),
         (request(CAUSAL & am.window(255), transformed=True), "torch"),

@@ -29,8 +29,9 @@ from attnmask.run.engines.torch.ways import causal_pairs
 from attnmask.run.machine import here
 
 HEADS, DIM, LENGTH = 8, 64, 2048
+SCATTERED = 16  # keys of each row, from anywhere
 NARROW, WIDE = 32, 512  # windows, to tell what a block costs from what a pair costs
-DEGREES = (16, 64)  # of graphs, likewise
+NODES, DEGREES = 8192, (4, 16)  # of graphs, whose keys the second cache does not hold, likewise
 CACHE, ROWS = 16_384, (1, 16)  # keys of a cache, more than the second cache holds, and query rows, likewise
 SHORT, CALLS = 64, 50  # rows and keys of a short call, of which so many are timed together
 DTYPES = ("float32", "bfloat16", "float16")
@@ -62,7 +63,7 @@ def _costs(seconds: dict[str, float]) -> Costs:
         "copied": took["copied"] / (HEADS * LENGTH),
     }
     few, key = _line([(float(rows), took[f"few {rows}"] / HEADS / CACHE) for rows in ROWS])
-    edge, beside = _line([(LENGTH * degree, took[f"degree {degree}"] / HEADS) for degree in DEGREES])
+    edge, beside = _line([(float(degree), took[f"degree {degree}"] / HEADS / NODES) for degree in DEGREES])
     pairs = {(size, width): size * (size + width - 1) * HEADS for size in SIZES for width in (NARROW, WIDE)}
     of_block = {key: took[f"blocks {key}"] / (LENGTH / key[0]) for key in pairs if f"blocks {key}" in took}
     _, call = _line([(pairs[key], of_block[key]) for key in ((SIZES[0], NARROW), (SIZES[0], WIDE))])
@@ -85,13 +86,13 @@ def _of_kernel(took: dict[str, float]) -> dict[str, float]:
 
 def _of_groups(took: dict[str, float], call: float) -> dict[str, float]:
     """Of lists of one key after another, for few rows and for many; of lists of few keys that stand anywhere."""
-    of_list = [(float(degree), took[f"groups {degree}"] / HEADS / LENGTH) for degree in DEGREES]
+    of_list = [(float(degree), took[f"groups {degree}"] / HEADS / NODES) for degree in DEGREES]
     scattered, of_each = _line(of_list)
     if "decode 1" not in took:  # gradients are made pair by pair
         return {"group": scattered, "group_key": 0.0, "group_run": 0.0, "group_list": of_each}
     lengths = [(float(rows), (took[f"decode {rows}"] - call) / HEADS / CACHE) for rows in ROWS]
     pair, key = _line(lengths)
-    return {"group": pair, "group_key": key, "group_run": max(scattered - key - pair, 0.0), "group_list": of_each}
+    return {"group": pair, "group_key": key, "group_run": max(scattered - pair, 0.0), "group_list": of_each}
 
 
 class _List(NamedTuple):
@@ -111,7 +112,7 @@ def _list(mask: Mask, length: int) -> _List:
 
 def _of_lists() -> dict[str, Mask]:
     """Masks whose blocks have lists of one run, of as many runs as rows, and of very many."""
-    return {"full": everything(), "window": window(NARROW - 1) & causal(), "graph": _random_graph(DEGREES[0])}
+    return {"full": everything(), "window": window(NARROW - 1) & causal(), "graph": _random_graph(LENGTH, SCATTERED)}
 
 
 def _line(points: list[tuple[float, float]]) -> tuple[float, float]:
@@ -138,7 +139,8 @@ def _case(way: Way, leaves: list[Any]) -> Callable[[], None]:
     def case() -> None:
         for _ in range(times):
             if training:
-                torch.autograd.grad(way(*leaves), leaves, grad)
+                output = way(*leaves)
+                torch.autograd.grad(output, leaves, grad[:, :, : output.shape[2]])
             else:
                 with torch.no_grad():
                     way(*leaves)
@@ -157,8 +159,8 @@ def _ways(dtype: torch.dtype, training: bool) -> Iterator[tuple[str, int, Way]]:
     yield "short", SHORT, _by(with_torch, causal() & window(SHORT - 2), Frame(SHORT, q_start=0), scale)
     yield "copied", LENGTH, _gathered(parts)
     for degree in DEGREES:
-        one_by_one = plan(_random_graph(degree), frame, Costs(), edges=True)
-        yield f"degree {degree}", LENGTH, _planned(edges.attend, one_by_one, scale)
+        one_by_one = plan(_random_graph(NODES, degree), Frame(NODES, q_start=0), Costs(), edges=True)
+        yield f"degree {degree}", NODES, _planned(edges.attend, one_by_one, scale)
     for size in SIZES:
         for width in (NARROW, WIDE) if size == SIZES[0] else (WIDE,):
             in_blocks = in_blocks_of(causal() & window(width - 1), frame, size)
@@ -170,7 +172,8 @@ def _ways(dtype: torch.dtype, training: bool) -> Iterator[tuple[str, int, Way]]:
         for name, mask in _of_lists().items():
             yield f"kernel {name}", LENGTH, _in_lists(mask, frame, here().rows, grouped=False)
         for degree in DEGREES:
-            yield f"groups {degree}", LENGTH, _in_lists(_random_graph(degree), frame, 1, grouped=True)
+            of_graph = _in_lists(_random_graph(NODES, degree), Frame(NODES, q_start=0), 1, grouped=True)
+            yield f"groups {degree}", NODES, of_graph
         for rows in () if training else ROWS:
             decode = _in_lists(causal(), Frame(rows, CACHE, align="end"), rows, grouped=True)
             yield f"decode {rows}", CACHE, lambda q, k, v, rows=rows, decode=decode: decode(q[:, :, :rows], k, v)
@@ -196,8 +199,6 @@ def _by(engine: Engine, mask: Mask, frame: Frame, scale: float) -> Way:
     return lambda q, k, v: engine.attention(q, k, v, mask, frame, scale)
 
 
-def _random_graph(degree: int) -> Mask:
+def _random_graph(nodes: int, degree: int) -> Mask:
     random = np.random.default_rng(0)
-    return graph(
-        np.stack([np.repeat(np.arange(LENGTH), degree), random.integers(0, LENGTH, LENGTH * degree)], 1), LENGTH
-    )
+    return graph(np.stack([np.repeat(np.arange(nodes), degree), random.integers(0, nodes, nodes * degree)], 1), nodes)

@@ -38,14 +38,14 @@ class Costs(NamedTuple):
         call: a block, over all heads, beside its pairs.
         copied: copying a key and its value.
         edge: a visible pair that is computed alone.
-        edges: the sparse products of one head, beside their pairs.
+        edges: a row of the sparse products, beside its pairs.
         kernel: a pair in attnmask's kernel.
         kernel_block: a block of rows there, of one head, beside its pairs.
         kernel_run: a run of keys that the same rows of a block see there.
         kernel_call: one call of it.
         group: a pair there in a group of few rows, whose lanes are the numbers of a key.
-        group_key: reading a key and its value for all rows of a group.
-        group_run: a run of keys there, which may stand anywhere.
+        group_key: reading a key and its value for all rows of a group, after the key before it.
+        group_run: the same of a key that stands anywhere.
         group_list: the list of a group.
         flash: a pair in a tile of flash_attn that is not empty.
         flex: the same of FlexAttention.
@@ -60,14 +60,14 @@ class Costs(NamedTuple):
     call: float = 60_000.0
     copied: float = 24.0
     edge: float = 8.0
-    edges: float = 30_000.0
+    edges: float = 140.0
     kernel: float = 0.6
     kernel_block: float = 2_000.0
     kernel_run: float = 10.0
     kernel_call: float = 50_000.0
     group: float = 1.2
     group_key: float = 6.0
-    group_run: float = 6.0
+    group_run: float = 10.0
     group_list: float = 40.0
     flash: float = 1.0
     flex: float = 4.0

@@ -134,7 +134,7 @@ def _by_key(lists: Blocks, arrays: list[Any], scale: float, grad_lse: Any) -> tu
     """One pass over the keys; gradients of queries are added up in parts."""
     q, k, v = arrays[:3]
     grad_k, grad_v, parts = _like(k), _like(v), _parts(k, k.shape[2])
-    grad_q = torch.zeros(parts, *q.shape, dtype=torch.float32, device="cpu")
+    grad_q = torch.empty(parts, *q.shape, dtype=torch.float32, device="cpu")
     call = _call(lists.by_key, arrays)
     if grad_lse is not None:
         call.grad_lse = _array(grad_lse)

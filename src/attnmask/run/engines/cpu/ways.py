@@ -73,7 +73,7 @@ def _groups(request: Request) -> Way | None:
     copies = request.batch * request.kv_heads / (fitted.batch * fitted.heads)
     costs: Costs = costs_of(request)
     pairs = keys * size * shared
-    cost = costs.group_list * lists + costs.group_run * runs + costs.group_key * keys + costs.group * pairs
+    cost = costs.group_list * lists + costs.group_run * runs + costs.group_key * (keys - runs) + costs.group * pairs
     return Way(True, size, float(costs.kernel_call + cost * copies), int(pairs * copies))
 
 

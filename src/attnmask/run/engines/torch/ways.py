@@ -81,8 +81,9 @@ def _ways(request: Request) -> Iterator[Way]:
         yield Way("keys", costs.short + computed, keys)
     elif in_blocks(request):
         heads = fitted.batch * fitted.heads
-        visible = costs.edge * int(runs.length.sum()) + costs.edges * heads
-        yield Way("blocks", rough_cost(fitted, runs, _per_copy(request)) * request.copies / heads)
+        visible = costs.edge * int(runs.length.sum()) + costs.edges * runs.rows
+        read = costs.key * _spanned(runs) if few_rows(request) else 0.0  # by each head
+        yield Way("blocks", (rough_cost(fitted, runs, _per_copy(request)) + read * heads) * request.copies / heads)
         yield Way("edges", visible * request.copies / heads)
 
 
@@ -95,6 +96,11 @@ def _of_few(request: Request, costs: Costs, keys: int) -> float:
     """One call of few rows over so many keys."""
     read = request.batch * request.kv_heads * keys
     return costs.key * read + costs.few * request.copies * request.frame.q_len * keys
+
+
+def _spanned(runs: Runs) -> int:
+    """Keys from the first to the last that some row sees."""
+    return int(runs.stop.max(initial=0)) - int(runs.start.min(initial=runs.stop.max(initial=0)))
 
 
 def causal_pairs(length: int) -> int:

@@ -70,11 +70,9 @@ template <class T> class ByKey {
     void add_to_rows(const Chunk &chunk, float *sums) {
         for (int i = 0; i < chunk.count; i++) {
             float *row = sums + chunk.index[i] * call.dim;
-            for (int64_t d = 0; d < call.dim; d += LANES) {
-                vec x = load_up_to(row + d, call.dim - d) + slopes[i] * *(const vec *)(key + d);
-                if (d + LANES <= call.dim) store(row + d, x);
-                else store_some(row + d, x, int(call.dim - d));
-            }
+            int64_t d = 0;
+            for (; d + LANES <= call.dim; d += LANES) store(row + d, load(row + d) + slopes[i] * load(key + d));
+            for (; d < call.dim; d++) row[d] += slopes[i] * key[d];
         }
     }
 
@@ -85,17 +83,17 @@ template <class T> class ByKey {
         const float one = 1.0f;
         for (int i = 0; i < now.padded; i += LANES)
             dots<1>(queries, now.index + i, key, apart, weights + i, [&](int t) {
-                if (i + t < later.count) queries.fetch(later.index[i + t]);
+                if (i + t >= later.count) return;
+                queries.fetch(later.index[i + t]), grad_queries.template fetch<true>(later.index[i + t]);
             });
         for (int i = 0; i < now.padded; i += LANES)
             dots<1>(grads, now.index + i, value, apart_v, slopes + i, [&](int t) {
                 if (i + t < later.count) grads.fetch(later.index[i + t]);
             });
         softmax(now, known.data() + (b * call.heads + h) * call.q_len);
-        add<1>(queries, now.index, now.count, slopes, &one, grad_key, 1, apart, [](int, int64_t, int64_t) {});
-        add<1>(grads, now.index, now.count, weights, &one, grad_value, 1, apart_v, [&](int i, int64_t d, int64_t) {
-            if (d == 0 && i < later.count) grad_queries.fetch(later.index[i]);
-        });
+        auto nothing = [](int, int64_t, int64_t) {};
+        add<1>(queries, now.index, now.count, slopes, &one, grad_key, 1, apart, nothing);
+        add<1>(grads, now.index, now.count, weights, &one, grad_value, 1, apart_v, nothing);
         add_to_rows(now, sums);
     }
 
@@ -142,7 +140,9 @@ template <class T> void backward(const Call &call, float scale) {
         for (int64_t i = 0; i < call.parts * heads; i++) {
             int64_t b = i % heads / call.kv_heads, kv = i % call.kv_heads, part = i / heads;
             int64_t first = call.lists(b, kv * group);
-            float *sums = call.grad_q_sums + i * group * call.q_len * call.dim;
+            int64_t numbers = group * call.q_len * call.dim;
+            float *sums = call.grad_q_sums + i * numbers;
+            memset(sums, 0, sizeof(float) * numbers);
             work.run(b, kv, first + part * call.blocks / call.parts, first + (part + 1) * call.blocks / call.parts, sums);
         }
     }

@@ -28,7 +28,7 @@ struct Call {  // as attnmask/run/engines/cpu/kernel/__init__.py writes it
     int64_t size;  // of groups (groups.cpp): positions in each
     int64_t q_len;
     Array key_grad, value_grad;  // the gradients of keys, where a pass by keys makes them,
-    float *grad_q_sums;          // and of queries (parts, batch, heads, q_len, dim), zeros
+    float *grad_q_sums;          // and of queries (parts, batch, heads, q_len, dim)
 
     int64_t lists(int64_t b, int64_t h) const {  // the first block of a head
         return ((list_batch > 1 ? b : 0) * list_heads + (list_heads > 1 ? h : 0)) * blocks;
