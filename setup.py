@@ -14,14 +14,17 @@ FLAGS = ["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-may
 # Apple's compiler has no OpenMP, and passes over what asks for threads: there the kernel has one.
 THREADS = ["-fopenmp"] if sys.platform == "linux" else []
 
-ROWS, TILED = ("blocks", "groups", "by_key"), ("tiled",)  # sources
+ROWS, TILED = ("blocks", "groups", "by_key"), ("tiled", "groups")  # sources
 NEON = {"neon": (ROWS, [])}
 X86 = {
     "avx512": (ROWS, ["-march=x86-64-v4"]),
     "avx2": (ROWS, ["-march=x86-64-v3"]),
     "amx": (TILED, ["-march=x86-64-v4", "-mavx512bf16", "-mamx-tile", "-mamx-bf16"]),
     "bf16": (TILED, ["-march=x86-64-v4", "-mavx512bf16"]),
-    "emulated": (TILED, ["-march=x86-64-v4", "-DEMULATED"]),  # the tiles of amx without their instructions, for tests
+    "emulated": (
+        ("tiled",),
+        ["-march=x86-64-v4", "-DEMULATED"],
+    ),  # the tiles of amx without their instructions, for tests
 }
 VARIANTS = {  # as attnmask.run.engines.cpu.kernel looks for them: their sources, and the processor
     ("linux", "x86_64"): X86,

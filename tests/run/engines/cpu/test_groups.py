@@ -152,3 +152,36 @@ def test_the_same_numbers_with_any_number_of_threads():
         torch.set_num_threads(threads)
     for other in outputs[1:]:
         torch.testing.assert_close(other, outputs[0], atol=1e-6, rtol=0)
+
+
+@EACH_KERNEL
+def test_bfloat16_in_products_of_floats(variant, monkeypatch):
+    """As where the processor does not multiply pairs of bfloat16."""
+    monkeypatch.setattr(torch_operations, "groups_of", lambda rows, dtype: variant)
+    mask, frame = CAUSAL & am.window(30) & am.padding([60, 3]), am.Frame(5, 67, align="end")
+    for dims in ((64, 64), (7, 200)):
+        check(mask, frame, 5, arrays_for(mask, frame, 2, *dims), torch.bfloat16)
+
+
+HARD = {
+    "ordinary": lambda q, k: (q, k),
+    "large scores": lambda q, k: (q * 6, k),
+    "growing scores": lambda q, k: (q, k * np.linspace(0, 6, k.shape[2])[:, None]),
+}
+
+
+@pytest.mark.parametrize("hard", HARD)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("rows", [1, 4, 16])
+def test_errors_are_no_larger_than_those_of_sdpa(rows, dtype, hard):
+    frame = am.Frame(rows, 2000, align="end")
+    q, k, v, _ = arrays_for(CAUSAL, frame, 1, 64, 64)
+    arrays = [torch.tensor(array, dtype=dtype) for array in (*HARD[hard](q, k), v)]
+    exact = oracle.attention(*(array.double().numpy() for array in arrays), CAUSAL, frame, 0.125)
+    lists = torch_operations.number_of(held := blocks_of(CAUSAL, frame, rows, grouped=True))
+    ours = torch_operations.attend(*arrays, lists, 0.125)[0]
+    visible = torch.from_numpy(CAUSAL.dense(frame))
+    sdpa = torch.nn.functional.scaled_dot_product_attention(*arrays, attn_mask=visible)
+    errors = [np.sqrt(np.square(found.double().numpy() - exact).mean()) for found in (ours, sdpa)]
+    assert errors[0] <= 1.02 * errors[1]
+    assert held.grouped

@@ -20,7 +20,7 @@ from attnmask.define.mask import Mask
 from attnmask.errors import InputError
 from attnmask.lower.compiled import of_text
 from attnmask.run.engines.cpu.blocks import Blocks
-from attnmask.run.engines.cpu.kernel import Array, Call, Kernel, kernel, kernel_of, kernels, missing
+from attnmask.run.engines.cpu.kernel import Array, Call, Kernel, groups_of, kernel, kernel_of, kernels, missing
 from attnmask.run.engines.cpu.ways import Way, cheapest, lists_of
 from attnmask.run.request import Request, Setting
 from attnmask.run.torch_tensors import SECOND, autocast, autocast_is_on, straight
@@ -94,7 +94,7 @@ def _rows(q: Any, k: Any, v: Any, told: str, scale: float) -> tuple[Any, Any]:
     arrays = [straight(array) for array in (q, k, v)]
     call = _call(lists, [*arrays, output, lse])
     if lists.grouped:
-        _fastest().groups_forward(byref(call), scale)
+        groups_of(_fastest().rows, _format(q)).groups_forward(byref(call), scale)
     else:
         kernel_of(lists.rows.shape[3], _format(q)).forward(byref(call), scale)
     return output, lse

@@ -49,9 +49,9 @@ class Kernel(NamedTuple):
         amx: whether this processor multiplies bfloat16 by AMX, many times as fast as float.
         forward: computes ``output`` and ``lse`` of a call, whose scores are scaled by its second argument.
         backward: computes ``grad_q`` and adds to ``grad_k`` and ``grad_v``.
-        groups_forward: as ``forward``, of groups of few rows that read a key together; None where tiles are multiplied.
+        groups_forward: as ``forward``, of groups of few rows that read a key together; may be None.
         by_key_backward: computes ``key_grad`` and ``value_grad`` and adds to ``grad_q_sums``, of lists of rows by key;
-            likewise.
+            None where tiles are multiplied.
     """
 
     variant: str
@@ -82,6 +82,13 @@ def kernel_of(rows: int, dtype: str) -> Kernel:
     return next((found for found in tiled if found is not None), plain)
 
 
+@functools.cache
+def groups_of(rows: int, dtype: str) -> Kernel:
+    """The same for groups, beside blocks of so many rows."""
+    found = kernel_of(rows, dtype)
+    return kernels()[rows] if found.groups_forward is None else found
+
+
 def missing() -> str:
     """Why there is no kernel."""
     if HIDDEN & {*VARIANTS} and any(map(_path, VARIANTS)):
@@ -108,9 +115,8 @@ def _loaded(variant: str) -> Kernel | None:
         question.restype = ctypes.c_bool
     if not library.attnmask_runs_here():
         return None
-    names = ("forward", "backward", *(("groups_forward", "by_key_backward") if variant in VARIANTS else ()))
-    functions = {name: library[f"attnmask_{name}"] for name in names}
-    for function in functions.values():
+    functions = {name: getattr(library, f"attnmask_{name}", None) for name in Kernel._fields[3:]}
+    for function in filter(None, functions.values()):
         function.argtypes, function.restype = (ctypes.POINTER(Call), ctypes.c_float), None
     rows, amx = library.attnmask_rows(), library.attnmask_has_amx() and "amx" not in HIDDEN
     return Kernel(variant, rows, amx, **functions)

@@ -129,7 +129,7 @@ public:
     }
 };
 
-template <class T> void backward(const Call &call, float scale) {
+template <class T> void backward_by_key(const Call &call, float scale) {
     std::vector<Row> known = rows_known<T>(call);
     int64_t heads = call.batch * call.kv_heads, group = call.heads / call.kv_heads;
 #pragma omp parallel num_threads(call.threads)
@@ -149,7 +149,7 @@ template <class T> void backward(const Call &call, float scale) {
 }
 
 extern "C" void attnmask_by_key_backward(const Call *call, float scale) {
-    if (call->type == 0) backward<float>(*call, scale);
-    if (call->type == 1) backward<bfloat16>(*call, scale);
-    if (call->type == 2) backward<half>(*call, scale);
+    if (call->type == 0) backward_by_key<float>(*call, scale);
+    if (call->type == 1) backward_by_key<bfloat16>(*call, scale);
+    if (call->type == 2) backward_by_key<half>(*call, scale);
 }

@@ -24,23 +24,31 @@ struct Sums {  // of the rows of a group: what merging and the output need
 };
 
 template <int R, class T> class Group {
+    using Number = std::conditional_t<PAIRS<T>, bfloat16, float>;  // of queries and weights in products
     const Call &call;
     const float scale;
     const int64_t heads, rows, all;  // query heads to a head of keys; rows of a group; up to a multiple of R
     const int64_t apart, apart_v;
-    float *queries, *weights, *factor;
+    Number *queries;
+    float *weights, *factor;
+    Number *pairs;  // of weights
     Sums sums;
 
     const int32_t *positions(int64_t group) const { return call.rows + group * call.size; }
 
+    void load_query(const T *from, Number *to) {
+        if constexpr (PAIRS<T>)
+            for (int64_t d = 0; d < call.dim; d += 32) _mm512_store_si512(to + d, load_pairs(from + d, call.dim - d));
+        else
+            for (int64_t d = 0; d < call.dim; d += LANES)
+                *(vec *)(to + d) = load_up_to(from + d, call.dim - d) * scale;
+    }
+
     void begin(int64_t b, int64_t kv, int64_t group) {
         for (int64_t r = 0; r < rows; r++) {
             int32_t position = positions(group)[r / heads];
-            Rows<T> q = rows_of<T>(call.q, b, kv * heads + r % heads, call.dim);
-            for (int64_t d = 0; d < call.dim; d += LANES) {
-                vec x = position < 0 ? vec{} : load_up_to(q.at(position) + d, call.dim - d);
-                *(vec *)(queries + r * apart + d) = x * scale;
-            }
+            if (position < 0) memset(queries + r * apart, 0, apart * sizeof(Number));
+            else load_query(rows_of<T>(call.q, b, kv * heads + r % heads, call.dim).at(position), queries + r * apart);
         }
         memset(sums.output, 0, sizeof(float) * all * apart_v);
         for (int64_t r = 0; r < all; r++) sums.most[r] = LOWEST, sums.total[r] = 0.0f;
@@ -75,7 +83,9 @@ template <int R, class T> class Group {
         };
         for (int i = 0; i < chunk.padded; i += LANES) {
             vec score = *(const vec *)(row + i);
-            if (MASKED) *(vec *)(row + i) = score = seen(i) ? score : vec{} + LOWEST;
+            if (PAIRS<T>) score *= scale;  // of queries it would be rounded
+            if (MASKED) score = seen(i) ? score : vec{} + LOWEST;
+            *(vec *)(row + i) = score;
             top = larger(top, score);
         }
         float most = largest_of(top);
@@ -91,30 +101,37 @@ template <int R, class T> class Group {
     }
 
     void add_values(Rows<T> values, const Chunk &now, const Chunk &later) {
-        add<R>(values, now.index, now.count, weights, factor, sums.output, all, apart_v,
-               [&](int i, int64_t d, int64_t numbers) {
-                   if (i < later.count) values.fetch(later.index[i], d, numbers);
-               });
+        auto fetch = [&](int i, int64_t d, int64_t numbers) {
+            if (i < later.count) values.fetch(later.index[i], d, numbers);
+        };
+        if constexpr (PAIRS<T>) {
+            to_pairs(weights, all, pairs);
+            add<R>(values, now.index, now.count, pairs, factor, sums.output, all, apart_v, fetch);
+        } else add<R>(values, now.index, now.count, weights, factor, sums.output, all, apart_v, fetch);
     }
 
 public:
     static int64_t numbers(const Call &call) {
         int64_t rows = call.size * (call.heads / call.kv_heads) + R;
-        return rows * (whole(call.dim) + whole(call.dim_v) + CHUNK) + 3 * (rows + LANES);
+        return rows * (whole(call.dim) + whole(call.dim_v) + 2 * CHUNK) + 3 * (rows + LANES);
     }
 
     Group(const Call &call, float scale, Memory &memory)
         : call(call), scale(scale), heads(call.heads / call.kv_heads), rows(call.size * heads),
           all((rows + R - 1) / R * R), apart(whole(call.dim)), apart_v(whole(call.dim_v)) {
-        queries = memory.take(all * apart), weights = memory.take(all * CHUNK);
+        queries = (Number *)memory.take(all * apart), weights = memory.take(all * CHUNK);
+        pairs = (Number *)memory.take(all * CHUNK);
         sums.output = memory.take(all * apart_v);
         factor = memory.take(all), sums.most = memory.take(all), sums.total = memory.take(all);
-        memset(queries, 0, sizeof(float) * all * apart);
+        memset(queries, 0, sizeof(Number) * all * apart);
     }
 
     // The sums of each group of a walk, given to `finish`.
     template <class F> void run(int64_t b, int64_t kv, Walk walk, F finish) {
         Rows<T> keys = rows_of<T>(call.k, b, kv, call.dim), values = rows_of<T>(call.v, b, kv, call.dim_v);
+        walk.waiting([&](const Chunk &chunk) {
+            for (int i = 0; i < chunk.count; i++) keys.fetch(chunk.index[i]), values.fetch(chunk.index[i]);
+        });
         while (walk.more()) {
             auto [now, later] = walk.next();
             if (now.first) begin(b, kv, now.group);
@@ -242,7 +259,7 @@ struct Places {  // for the sums of parts of lists
     }
 };
 
-template <int R, class T> void forward(const Call &call, float scale) {
+template <int R, class T> void forward_of_groups(const Call &call, float scale) {
     Shares shares(call);
     Places places(call, shares.places);
 #pragma omp parallel num_threads(call.threads)
@@ -269,9 +286,9 @@ template <int R, class T> void forward(const Call &call, float scale) {
 
 template <class T> void forward_of(const Call &call, float scale) {
     int64_t rows = call.size * (call.heads / call.kv_heads);
-    if (rows == 1) forward<1, T>(call, scale);
-    else if (TILE > 2 && rows > 2) forward<TILE, T>(call, scale);
-    else forward<TILE < 2 ? 1 : 2, T>(call, scale);
+    if (rows == 1) forward_of_groups<1, T>(call, scale);
+    else if (TILE > 2 && rows > 2) forward_of_groups<TILE, T>(call, scale);
+    else forward_of_groups<TILE < 2 ? 1 : 2, T>(call, scale);
 }
 
 extern "C" void attnmask_groups_forward(const Call *call, float scale) {

@@ -27,7 +27,7 @@ struct Group {
     }
 };
 
-class List {
+class GroupList {
     const Call &call;
     int64_t entry, end;
     int32_t key;
@@ -65,7 +65,7 @@ class List {
     }
 
 public:
-    List(const Call &call, int64_t block) : call(call), entry(call.offsets[block]), end(call.offsets[block + 1]) {
+    GroupList(const Call &call, int64_t block) : call(call), entry(call.offsets[block]), end(call.offsets[block + 1]) {
         key = entry < end ? call.start[entry] : 0;
         near.known = 0, gathered.clear(-1);
     }

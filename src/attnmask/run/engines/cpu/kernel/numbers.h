@@ -58,7 +58,7 @@ template <class T> Rows<T> rows_of(const Array &array, int64_t b, int64_t h, int
     return {array.of<T>(b, h), array.row, dim};
 }
 
-INLINE int64_t whole(int64_t dim) { return (dim + LANES - 1) / LANES * LANES; }  // numbers of a row, up to a vector
+INLINE int64_t whole(int64_t dim) { return (dim + 2 * LANES - 1) / (2 * LANES) * 2 * LANES; }  // numbers of a row, padded
 
 template <class T> INLINE vec load_up_to(const T *from, int64_t count) {
     return count >= LANES ? load(from) : load_some(from, int(count));

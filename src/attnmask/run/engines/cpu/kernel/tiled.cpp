@@ -153,7 +153,7 @@ public:
         const int32_t *index = call.rows + number * SIDE;
         int64_t kv = h / (call.heads / call.kv_heads);
         begin(b, h, index);
-        for (List list(call, number);;) {
+        for (GroupList list(call, number);;) {
             for (groups = 0; groups < GROUPS && list.next(group[groups]); groups++) {
                 const Group &g = group[groups];
                 const bfloat16 *pack = packs.of(b, kv, g, own + groups * packs.pack.size, scratch);
@@ -314,7 +314,7 @@ public:
         const int32_t *index = call.rows + number * SIDE;
         int64_t kv = h / (call.heads / call.kv_heads);
         begin(b, h, index);
-        for (List list(call, number);;) {
+        for (GroupList list(call, number);;) {
             for (groups = 0; groups < GROUPS && list.next(group[groups]); groups++) {
                 const Group &g = group[groups];
                 const bfloat16 *pack = packs.of(b, kv, g, own + groups * packs.pack.size, scratch);

@@ -1,7 +1,7 @@
 // The way through the lists of groups, a chunk at a time, so that the next one is known while one is computed.
 
 #pragma once
-#include "numbers.h"
+#include "pairs.h"
 
 struct Step {  // a chunk of the list of a group, which may be empty
     Chunk chunk;
@@ -37,6 +37,11 @@ public:
     Walk(const Call &call, int64_t group, int64_t end, int64_t from = 0, int64_t to = INT64_MAX)
         : call(call), group(group), end(end), list(call, group, from, to) {
         while (made + 1 < STEPS && keys < CHUNK && this->group < end) make();
+    }
+
+    // The chunks that wait, which nobody has fetched, are told to `each`.
+    template <class F> void waiting(F each) const {
+        for (int64_t i = taken; i < made; i++) each(steps[i % STEPS].chunk);
     }
 
     bool more() const { return taken < made; }
