@@ -95,11 +95,7 @@ INLINE void dots(Rows<T> keys, const int32_t *index, const float *rows, int64_t 
 template <int R, int W, class T, class L, class F>
 INLINE void add_part(Rows<T> values, const int32_t *index, int count, const float *weights, const float *factor,
                      float *rows, int64_t apart, int64_t d, L load_at, F each) {
-    vec sum[R][W];
-#pragma GCC unroll 4
-    for (int r = 0; r < R; r++)
-#pragma GCC unroll 8
-        for (int w = 0; w < W; w++) sum[r][w] = *(const vec *)(rows + r * apart + d + w * LANES) * factor[r];
+    vec sum[R][W] = {};  // of this chunk alone: rounding errors grow with the length of a sum
     for (int i = 0; i < count; i++) {
         const T *at = values.at(index[i]) + d;
         each(i);
@@ -114,7 +110,10 @@ INLINE void add_part(Rows<T> values, const int32_t *index, int count, const floa
 #pragma GCC unroll 4
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 8
-        for (int w = 0; w < W; w++) *(vec *)(rows + r * apart + d + w * LANES) = sum[r][w];
+        for (int w = 0; w < W; w++) {
+            vec &row = *(vec *)(rows + r * apart + d + w * LANES);
+            row = row * factor[r] + sum[r][w];
+        }
 }
 
 // rows (all, apart) = rows * factor + weights (all, CHUNK) . values; `each` is told once of every value, some numbers at a time

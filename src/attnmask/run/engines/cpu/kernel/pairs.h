@@ -61,11 +61,7 @@ template <int R, int B, class F>
 INLINE void add_part(Rows<bfloat16> values, const int32_t *index, int count, const bfloat16 *pairs, const float *factor,
                      float *rows, int64_t apart, int64_t d, F each) {
     const __m512i low = _mm512_load_si512(INTERLEAVED.order[0]), high = _mm512_load_si512(INTERLEAVED.order[1]);
-    vec sum[R][2 * B];
-#pragma GCC unroll 4
-    for (int r = 0; r < R; r++)
-#pragma GCC unroll 8
-        for (int w = 0; w < 2 * B; w++) sum[r][w] = *(const vec *)(rows + r * apart + d + w * LANES) * factor[r];
+    vec sum[R][2 * B] = {};
     for (int i = 0; i < count; i += 2) {  // of an odd count, the last one's neighbour has no weight
         const bfloat16 *a = values.at(index[i]) + d, *b = values.at(index[i + 1]) + d;
         each(i), each(i + 1);
@@ -85,7 +81,10 @@ INLINE void add_part(Rows<bfloat16> values, const int32_t *index, int count, con
 #pragma GCC unroll 4
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 8
-        for (int w = 0; w < 2 * B; w++) *(vec *)(rows + r * apart + d + w * LANES) = sum[r][w];
+        for (int w = 0; w < 2 * B; w++) {
+            vec &row = *(vec *)(rows + r * apart + d + w * LANES);
+            row = row * factor[r] + sum[r][w];
+        }
 }
 
 // rows (all, apart) = rows * factor + pairs (all, CHUNK) . values; `each` is told once of every value, some numbers at a time
