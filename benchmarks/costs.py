@@ -1,6 +1,6 @@
 """Measures what attention costs on the processor at hand, and writes its entry into the table that attnmask comes with.
 
-    python benchmarks/costs.py                              this processor, about half a minute
+    python benchmarks/costs.py                              this processor, a minute at most
     ATTNMASK_HIDE=avx512 ATEN_CPU_CAPABILITY=avx2 python benchmarks/costs.py      as where there is no AVX-512
     ATTNMASK_HIDE=avx512,avx2 python benchmarks/costs.py    as where the kernel was not compiled
     python benchmarks/costs.py --no-save                    prints it only
