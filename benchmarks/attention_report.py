@@ -34,6 +34,13 @@ def summary(cells: Results) -> dict[str, dict[str, Any]]:
         found[f"{work}: visible pairs per second over those of unmasked SDPA, 4k and 16k"] = _figure(
             geometric_mean(rates), 0.7
         )
+    for work in ("forward", "training"):
+        long = [cell for cell in cells if cell["work"] == work and cell["kv_len"] >= 4096]
+        rates = [cell["rate"] for cell in long if cell["pattern"].startswith(("window", "documents"))]
+        found[f"{work}: the same of windows and documents"] = _figure(geometric_mean(rates), 0.95)
+        rates = [cell["rate"] for cell in long if cell["pattern"] in ("full", "causal")]
+        if rates:
+            found[f"{work}: the same of full and causal, the lowest"] = _figure(min(rates), 1.0)
     large = [cell for cell in cells if cell["pattern"] in LARGE and cell["kv_len"] >= 4096]
     if large:
         found["visible rate of windows from 1024 and of documents, 4k and 16k, the lowest"] = _figure(
