@@ -21,10 +21,8 @@ X86 = {
     "avx2": (ROWS, ["-march=x86-64-v3"]),
     "amx": (TILED, ["-march=x86-64-v4", "-mavx512bf16", "-mamx-tile", "-mamx-bf16"]),
     "bf16": (TILED, ["-march=x86-64-v4", "-mavx512bf16"]),
-    "emulated": (
-        ("tiled",),
-        ["-march=x86-64-v4", "-DEMULATED"],
-    ),  # the tiles of amx without their instructions, for tests
+    # the tiles of amx without their instructions, for tests
+    "emulated": (("tiled",), ["-march=x86-64-v4", "-DEMULATED"]),
 }
 VARIANTS = {  # as attnmask.run.engines.cpu.kernel looks for them: their sources, and the processor
     ("linux", "x86_64"): X86,

@@ -49,10 +49,7 @@ template <class T> class ByKey {
 
     void store_row(const float *from, Rows<T> to, int32_t index) {
         T *at = (T *)to.at(index);
-        for (int64_t d = 0; d < to.dim; d += LANES) {
-            if (d + LANES <= to.dim) store(at + d, *(const vec *)(from + d));
-            else store_some(at + d, *(const vec *)(from + d), int(to.dim - d));
-        }
+        for (int64_t d = 0; d < to.dim; d += LANES) store_up_to(at + d, *(const vec *)(from + d), to.dim - d);
     }
 
     // Scores to weights, and gradients of weights to gradients of scores.

@@ -214,11 +214,8 @@ template <class T> void give(const Call &call, const Unit &unit, int64_t group, 
         int64_t h = unit.kv * heads + r % heads;
         float total = sums.total[r], inverse = total == 0.0f ? 0.0f : 1.0f / total;  // NaN stays NaN
         T *to = call.output.of<T>(unit.b, h) + position * call.output.row;
-        for (int64_t d = 0; d < call.dim_v; d += LANES) {
-            vec x = *(const vec *)(sums.output + r * apart + d) * inverse;
-            if (d + LANES <= call.dim_v) store(to + d, x);
-            else store_some(to + d, x, int(call.dim_v - d));
-        }
+        for (int64_t d = 0; d < call.dim_v; d += LANES)
+            store_up_to(to + d, *(const vec *)(sums.output + r * apart + d) * inverse, call.dim_v - d);
         float lse = total == 0.0f ? -INFINITY : sums.most[r] + logf(total);
         call.lse.of<float>(unit.b, h)[position * call.lse.row] = lse;
     }

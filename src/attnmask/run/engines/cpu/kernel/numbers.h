@@ -63,6 +63,10 @@ INLINE int64_t whole(int64_t dim) { return (dim + 2 * LANES - 1) / (2 * LANES) *
 template <class T> INLINE vec load_up_to(const T *from, int64_t count) {
     return count >= LANES ? load(from) : load_some(from, int(count));
 }
+template <class T> INLINE void store_up_to(T *to, vec x, int64_t count) {
+    if (count >= LANES) store(to, x);
+    else store_some(to, x, int(count));
+}
 
 // to (R, CHUNK) = rows (R, apart) . keys (LANES / R of them); `each` is told of every key
 template <int R, class T, class F>
